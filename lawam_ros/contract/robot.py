@@ -1,0 +1,224 @@
+"""A robot as the rest of the package sees it, read from ``config/robots/<name>.yaml``."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import UserMistake
+from .yaml_fields import Fields
+
+Array = NDArray[np.float64]
+
+CARTESIAN_COMPONENTS = ("x", "y", "z", "qx", "qy", "qz", "qw", "gripper")
+
+
+@dataclass(frozen=True)
+class JointLimits:
+    """Limits the limiter enforces: position bounds already moved in by the margin, derivatives already scaled by ``fraction``."""
+
+    lower_rad: Array
+    upper_rad: Array
+    velocity_rad_s: Array
+    acceleration_rad_s2: Array
+    jerk_rad_s3: Array
+
+
+@dataclass(frozen=True)
+class Gripper:
+    """A parallel gripper commanded by its opening; ``opening_m = opening_per_joint * finger joint position``."""
+
+    joints: tuple[str, ...]
+    opening_max_m: float
+    velocity_m_s: float
+    opening_per_joint: float
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One serial arm. Workspace bounds are in ``base_frame``, for the TCP."""
+
+    name: str
+    base_frame: str
+    tcp_frame: str
+    joints: tuple[str, ...]
+    home_rad: Array
+    limits: JointLimits
+    tcp_velocity_m_s: float
+    tcp_angular_velocity_rad_s: float
+    workspace_lower_m: Array
+    workspace_upper_m: Array
+    gripper: Gripper
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A colour camera: its default topic (relative), expected image size, mounting rotation and calibrated exposure-to-stamp latency."""
+
+    name: str
+    topic: str
+    width: int
+    height: int
+    rate_hz: float
+    rotate_deg: int
+    latency_s: float
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """Ages and distances beyond which data are refused or motion ends (seconds, rad, m)."""
+
+    camera_age_s: float
+    joint_state_age_s: float
+    camera_joint_skew_s: float
+    heartbeat_age_s: float
+    max_chunk_age_s: float
+    future_stamp_s: float
+    chunk_start_distance_m: float
+    chunk_start_angle_rad: float
+    tracking_error_rad: float
+
+
+@dataclass(frozen=True)
+class Robot:
+    """Everything about a robot that a policy, the executor and the simulation must agree on."""
+
+    name: str
+    description: str
+    embodiment_tag: str
+    embodiment_id: int
+    urdf: str
+    base_frame: str
+    tick_hz: float
+    arms: tuple[Arm, ...]
+    cameras: tuple[Camera, ...]
+    budgets: Budgets
+    sim_command_topic: str
+    joint_states_topic: str
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        """Arm joints of all arms, in robot order (grippers apart)."""
+        return tuple(joint for arm in self.arms for joint in arm.joints)
+
+    @property
+    def tick_period_ns(self) -> int:
+        return round(1e9 / self.tick_hz)
+
+    def arm(self, name: str) -> Arm:
+        for arm in self.arms:
+            if arm.name == name:
+                return arm
+        raise UserMistake(f"robot {self.name}: no arm '{name}', expected one of {', '.join(a.name for a in self.arms)}")
+
+    def camera(self, name: str) -> Camera:
+        for camera in self.cameras:
+            if camera.name == name:
+                return camera
+        raise UserMistake(f"robot {self.name}: no camera '{name}', expected one of {', '.join(c.name for c in self.cameras)}")
+
+    def joint_slice(self, arm_name: str) -> slice:
+        """Where the joints of one arm lie in a vector of all joints."""
+        start = 0
+        for arm in self.arms:
+            if arm.name == arm_name:
+                return slice(start, start + len(arm.joints))
+            start += len(arm.joints)
+        raise UserMistake(f"robot {self.name}: no arm '{arm_name}'")
+
+
+def robot_from_mapping(mapping: dict[str, Any], where: str) -> Robot:
+    """Validated robot of a YAML mapping. Raises UserMistake naming the key that is wrong."""
+    fields = Fields(mapping, where)
+    embodiment = fields.child("embodiment")
+    topics = fields.child("topics")
+    robot = Robot(
+        name=fields.text("name"),
+        description=fields.text("description"),
+        embodiment_tag=embodiment.text("tag"),
+        embodiment_id=embodiment.integer("id", 0, 31),
+        urdf=fields.text("urdf"),
+        base_frame=fields.text("base_frame"),
+        tick_hz=fields.number("tick_hz", 20.0, 1000.0),
+        arms=tuple(_arm(name, arm) for name, arm in fields.children("arms")),
+        cameras=tuple(_camera(name, camera) for name, camera in fields.children("cameras")),
+        budgets=_budgets(fields.child("budgets")),
+        sim_command_topic=topics.text("sim_command"),
+        joint_states_topic=topics.text("joint_states"),
+    )
+    if not robot.sim_command_topic.startswith("sim_controller/"):
+        raise UserMistake(
+            f"{where}.topics.sim_command: expected a name under sim_controller/, which no real controller may listen to, "
+            f"got {robot.sim_command_topic!r}"
+        )
+    for part in (embodiment, topics, fields):
+        part.done()
+    return robot
+
+
+def _arm(name: str, fields: Fields) -> Arm:
+    joints = fields.texts("joints")
+    n = len(joints)
+    limits = fields.child("limits")
+    fraction = limits.number("fraction", 0.01, 1.0)
+    margin = limits.number("position_margin_rad", 0.0, 0.5)
+    lower, upper = limits.vector("lower_rad", n), limits.vector("upper_rad", n)
+    gripper = fields.child("gripper")
+    tcp_limits = fields.child("tcp_limits")
+    workspace = fields.child("workspace")
+    arm = Arm(
+        name=name,
+        base_frame=fields.text("base_frame"),
+        tcp_frame=fields.text("tcp_frame"),
+        joints=joints,
+        home_rad=fields.vector("home_rad", n),
+        limits=JointLimits(
+            lower_rad=lower + margin,
+            upper_rad=upper - margin,
+            velocity_rad_s=fraction * limits.vector("velocity_rad_s", n),
+            acceleration_rad_s2=fraction * limits.vector("acceleration_rad_s2", n),
+            jerk_rad_s3=fraction * limits.vector("jerk_rad_s3", n),
+        ),
+        tcp_velocity_m_s=tcp_limits.number("velocity_m_s", 0.001, 5.0),
+        tcp_angular_velocity_rad_s=tcp_limits.number("angular_velocity_rad_s", 0.001, 10.0),
+        workspace_lower_m=workspace.vector("lower_m", 3),
+        workspace_upper_m=workspace.vector("upper_m", 3),
+        gripper=Gripper(
+            joints=gripper.texts("joints"),
+            opening_max_m=gripper.number("opening_max_m", 0.001, 1.0),
+            velocity_m_s=gripper.number("velocity_m_s", 0.001, 5.0),
+            opening_per_joint=gripper.number("opening_per_joint", 0.01, 10.0),
+        ),
+    )
+    if np.any(arm.limits.lower_rad >= arm.limits.upper_rad):
+        raise UserMistake(f"arm {name}: expected lower_rad + margin below upper_rad - margin for every joint")
+    if np.any(arm.home_rad < arm.limits.lower_rad) or np.any(arm.home_rad > arm.limits.upper_rad):
+        raise UserMistake(f"arm {name}: home_rad {arm.home_rad.tolist()} is outside the position limits")
+    if np.any(arm.workspace_lower_m >= arm.workspace_upper_m):
+        raise UserMistake(f"arm {name}: expected workspace.lower_m below upper_m in every direction")
+    for part in (limits, gripper, tcp_limits, workspace, fields):
+        part.done()
+    return arm
+
+
+def _camera(name: str, fields: Fields) -> Camera:
+    camera = Camera(
+        name=name,
+        topic=fields.text("topic"),
+        width=fields.integer("width", 32, 4096),
+        height=fields.integer("height", 32, 4096),
+        rate_hz=fields.number("rate_hz", 1.0, 240.0),
+        rotate_deg=fields.integer("rotate_deg", 0, 270),
+        latency_s=fields.number("latency_s", 0.0, 1.0),
+    )
+    if camera.rotate_deg % 90:
+        raise UserMistake(f"camera {name}: expected rotate_deg 0, 90, 180 or 270, got {camera.rotate_deg}")
+    fields.done()
+    return camera
+
+
+def _budgets(fields: Fields) -> Budgets:
+    budgets = Budgets(**{name: fields.number(name, 0.001, 100.0) for name in Budgets.__dataclass_fields__})
+    fields.done()
+    return budgets

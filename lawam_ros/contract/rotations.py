@@ -1,0 +1,120 @@
+"""Rotations between the representations of policies, messages and control.
+
+Quaternions are unit and in ROS order (x, y, z, w); rotation vectors are axis times angle in rad; matrices act on columns. Every function
+takes leading batch dimensions. Kept in this room because action components are declared in these representations.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+_SMALL_ANGLE_RAD = 1e-6
+
+
+def skew(v: Array) -> Array:
+    """Cross-product matrix of ``v`` (..., 3), shape (..., 3, 3)."""
+    v = np.asarray(v, dtype=float)
+    zero = np.zeros_like(v[..., 0])
+    rows = [[zero, -v[..., 2], v[..., 1]], [v[..., 2], zero, -v[..., 0]], [-v[..., 1], v[..., 0], zero]]
+    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+
+
+def quat_normalise(quat_xyzw: Array) -> Array:
+    """Unit quaternion of (..., 4). Raises ValueError for a zero or non-finite one."""
+    quat = np.asarray(quat_xyzw, dtype=float)
+    norm = np.linalg.norm(quat, axis=-1, keepdims=True)
+    if not np.all(np.isfinite(norm)) or np.any(norm < 1e-8):
+        raise ValueError(f"expected a quaternion of non-zero finite length, got {quat.tolist()}")
+    return quat / norm
+
+
+def quat_multiply(a: Array, b: Array) -> Array:
+    """Quaternion of rotation ``a`` after rotation ``b``."""
+    ax, ay, az, aw = np.moveaxis(np.asarray(a, dtype=float), -1, 0)
+    bx, by, bz, bw = np.moveaxis(np.asarray(b, dtype=float), -1, 0)
+    return np.stack(
+        [
+            aw * bx + ax * bw + ay * bz - az * by,
+            aw * by - ax * bz + ay * bw + az * bx,
+            aw * bz + ax * by - ay * bx + az * bw,
+            aw * bw - ax * bx - ay * by - az * bz,
+        ],
+        axis=-1,
+    )
+
+
+def quat_inverse(quat_xyzw: Array) -> Array:
+    return np.asarray(quat_xyzw, dtype=float) * np.array([-1.0, -1.0, -1.0, 1.0])
+
+
+def quat_from_rotvec(rotvec: Array) -> Array:
+    """Unit quaternion of a rotation vector (..., 3) in rad."""
+    rotvec = np.asarray(rotvec, dtype=float)
+    angle = np.linalg.norm(rotvec, axis=-1, keepdims=True)
+    safe = np.where(angle < _SMALL_ANGLE_RAD, 1.0, angle)
+    scale = np.where(angle < _SMALL_ANGLE_RAD, 0.5 - angle**2 / 48.0, np.sin(0.5 * safe) / safe)
+    return np.concatenate([scale * rotvec, np.cos(0.5 * angle)], axis=-1)
+
+
+def rotvec_from_quat(quat_xyzw: Array) -> Array:
+    """Rotation vector (..., 3) of the shorter way round, angle in [0, pi] rad."""
+    quat = np.asarray(quat_xyzw, dtype=float)
+    quat = np.where(quat[..., 3:] < 0.0, -quat, quat)
+    sine = np.linalg.norm(quat[..., :3], axis=-1, keepdims=True)
+    angle = 2.0 * np.arctan2(sine, quat[..., 3:])
+    safe = np.where(sine < _SMALL_ANGLE_RAD, 1.0, sine)
+    return quat[..., :3] * np.where(sine < _SMALL_ANGLE_RAD, 2.0, angle / safe)
+
+
+def matrix_from_quat(quat_xyzw: Array) -> Array:
+    """Rotation matrix (..., 3, 3) of a unit quaternion."""
+    x, y, z, w = np.moveaxis(np.asarray(quat_xyzw, dtype=float), -1, 0)
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ]
+    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+
+
+def quat_from_matrix(matrix: Array) -> Array:
+    """Unit quaternion, w >= 0, of a rotation matrix (..., 3, 3): the largest of the four components is found first (Shepperd)."""
+    m = np.asarray(matrix, dtype=float)
+    flat = m.reshape(-1, 3, 3)
+    out = np.empty((len(flat), 4))
+    for i, r in enumerate(flat):
+        trace = r[0, 0] + r[1, 1] + r[2, 2]
+        k = int(np.argmax([r[0, 0], r[1, 1], r[2, 2], trace]))
+        if k == 3:
+            quat = np.array([r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1], 1.0 + trace])
+        else:
+            a, b, c = k, (k + 1) % 3, (k + 2) % 3
+            quat = np.empty(4)
+            quat[a] = 1.0 + r[a, a] - r[b, b] - r[c, c]
+            quat[b] = r[b, a] + r[a, b]
+            quat[c] = r[c, a] + r[a, c]
+            quat[3] = r[c, b] - r[b, c]
+        out[i] = quat / np.linalg.norm(quat) * (1.0 if quat[3] >= 0.0 else -1.0)
+    return out.reshape(m.shape[:-2] + (4,))
+
+
+def rotation_6d_from_quat(quat_xyzw: Array) -> Array:
+    """First two columns of the rotation matrix, column after column (..., 6): continuous everywhere, unlike rpy and rotation vectors."""
+    matrix = matrix_from_quat(quat_xyzw)
+    return np.concatenate([matrix[..., :, 0], matrix[..., :, 1]], axis=-1)
+
+
+def quat_slerp(a: Array, b: Array, fraction: Array | float) -> Array:
+    """Rotation ``fraction`` of the shorter way from ``a`` to ``b`` (constant angular velocity). ``fraction`` broadcasts over the batch."""
+    step = np.asarray(fraction, dtype=float)[..., None] * rotvec_from_quat(quat_multiply(b, quat_inverse(a)))
+    return quat_normalise(quat_multiply(quat_from_rotvec(step), a))
+
+
+def quat_make_continuous(quats_xyzw: Array) -> Array:
+    """Signs of a sequence (N, 4) chosen so that neighbours have a positive dot product."""
+    quats = np.array(quats_xyzw, dtype=float)
+    for i in range(1, len(quats)):
+        if np.dot(quats[i - 1], quats[i]) < 0.0:
+            quats[i] = -quats[i]
+    return quats

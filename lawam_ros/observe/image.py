@@ -1,0 +1,55 @@
+"""Raw image bytes as RGB arrays in the orientation of the contract."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+_QUARTER_TURNS = {0: 0, 90: 3, 180: 2, 270: 1}
+
+_TO_RGB = {
+    "rgb8": None,
+    "8UC3": cv2.COLOR_BGR2RGB,
+    "bgr8": cv2.COLOR_BGR2RGB,
+    "rgba8": cv2.COLOR_RGBA2RGB,
+    "bgra8": cv2.COLOR_BGRA2RGB,
+    "mono8": cv2.COLOR_GRAY2RGB,
+    "8UC1": cv2.COLOR_GRAY2RGB,
+}
+CHANNELS = {"rgb8": 3, "bgr8": 3, "8UC3": 3, "rgba8": 4, "bgra8": 4, "mono8": 1, "8UC1": 1}
+"""Encodings read here. ``8UC3`` is OpenCV's name for three bytes in BGR order."""
+
+
+class BadImage(ValueError):
+    """An image that cannot be used; ``str(error)`` says what was expected and what came."""
+
+
+def rgb_from_bytes(data: memoryview | bytes, height: int, width: int, step: int, encoding: str) -> NDArray[np.uint8]:
+    """RGB copy (height, width, 3) of an image whose rows are ``step`` bytes apart. Raises BadImage."""
+    if encoding not in CHANNELS:
+        raise BadImage(f"expected encoding {', '.join(CHANNELS)}, got {encoding!r}")
+    row = width * CHANNELS[encoding]
+    if height < 1 or width < 1 or step < row or len(data) < height * step:
+        raise BadImage(f"expected {height} rows of at least {row} bytes, got step {step} and {len(data)} bytes")
+    pixels = np.frombuffer(data, np.uint8, count=height * step).reshape(height, step)[:, :row]
+    pixels = np.ascontiguousarray(pixels.reshape(height, width, CHANNELS[encoding]))
+    code = _TO_RGB[encoding]
+    return pixels.copy() if code is None else np.asarray(cv2.cvtColor(pixels, code), dtype=np.uint8)
+
+
+def rgb_from_compressed(data: memoryview | bytes) -> NDArray[np.uint8]:
+    """RGB array of a JPEG or PNG. Raises BadImage."""
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if len(data) else None
+    if decoded is None:
+        raise BadImage(f"expected a JPEG or PNG image, got {len(data)} bytes that do not decode")
+    return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def rotate(image: NDArray[np.uint8], rotate_deg: int) -> NDArray[np.uint8]:
+    """Image turned clockwise by 0, 90, 180 or 270 degrees, as the camera is mounted."""
+    return np.ascontiguousarray(np.rot90(image, _QUARTER_TURNS[rotate_deg])) if rotate_deg else image
+
+
+def check_size(image: NDArray[np.uint8], height: int, width: int) -> None:
+    """Raises BadImage unless the image has the contract's size."""
+    if image.shape[:2] != (height, width):
+        raise BadImage(f"expected {width}x{height} pixels as in the robot file, got {image.shape[1]}x{image.shape[0]}")
