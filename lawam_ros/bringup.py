@@ -1,0 +1,127 @@
+"""The one table of which nodes make up a task. ``ros2 launch`` and the runner behind ``lawam demo`` both start what it says."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lawam_ros.contract.errors import UserMistake
+from lawam_ros.contract.load import Contract, load_contract
+from lawam_ros.contract.paths import config_dir
+
+Value = bool | int | float | str
+
+PACKAGE = "lawam_ros"
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One launch argument; ``choices`` empty means any text."""
+
+    name: str
+    default: str
+    text: str
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One process: an executable of this package, its node name, parameters, and whether it is started again when it dies."""
+
+    executable: str
+    parameters: Mapping[str, Value] = field(default_factory=dict)
+    respawn: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.executable
+
+
+ARGUMENTS = (
+    Argument("hardware", "sim", "Where commands go: sim starts a MuJoCo world behind the robot's topics.", ("sim",)),
+    Argument("robot", "", "Robot, a file in config/robots; empty takes the task's first."),
+    Argument("checkpoint", "", "Checkpoint folder, name of a shipped one, or recorded:<dataset>#<episode>; empty takes the task's."),
+    Argument("instruction", "", "What the policy is asked to do; empty takes the task's sentence."),
+    Argument("namespace", "", "Namespace of every node and topic."),
+    Argument("device", "auto", "Device of the model.", ("auto", "cpu", "cuda")),
+    Argument("seed", "0", "Seed of the simulated world and of the policy's noise."),
+    Argument("set", "", "Contract overrides such as world.cube_size_m=0.05, separated by semicolons."),
+    Argument("view", "true", "Start the subgoal heatmap.", ("true", "false")),
+)
+
+
+def defaults() -> dict[str, str]:
+    return {argument.name: argument.default for argument in ARGUMENTS}
+
+
+def check_arguments(values: Mapping[str, str]) -> None:
+    """Raises UserMistake for an unknown argument or a value outside its choices."""
+    known = {argument.name: argument for argument in ARGUMENTS}
+    for name, value in values.items():
+        if name not in known:
+            raise UserMistake(f"unknown launch argument '{name}': expected one of {', '.join(known)}")
+        if known[name].choices and value not in known[name].choices:
+            raise UserMistake(f"{name}:={value}: expected {' or '.join(known[name].choices)}")
+    if not values.get("seed", "0").isdigit():
+        raise UserMistake(f"seed:={values['seed']}: expected a whole number from 0")
+
+
+def contract_for(task: str, values: Mapping[str, str]) -> Contract:
+    overrides = [item for item in values["set"].split(";") if item.strip()]
+    return load_contract(task, values["robot"] or None, overrides)
+
+
+def nodes_for(task: str, values: Mapping[str, str]) -> tuple[NodeSpec, ...]:
+    """Nodes of a task with resolved parameters. ``values`` holds every argument. Raises UserMistake."""
+    check_arguments(values)
+    robot = contract_for(task, values).robot.name
+    common: dict[str, Value] = {"task": task, "robot": robot, "overrides": values["set"]}
+    seed = int(values["seed"])
+    nodes = [
+        NodeSpec("sim", {**common, "seed": seed}),
+        NodeSpec("chunk_executor", {**common, "instruction": values["instruction"]}),
+        NodeSpec("policy", {**common, "checkpoint": values["checkpoint"], "device": values["device"], "seed": seed}, respawn=True),
+    ]
+    if values["view"] == "true":
+        nodes.append(NodeSpec("subgoal_view", common))
+    return tuple(nodes)
+
+
+def environment(hardware: str) -> dict[str, str]:
+    """Variables every process of the system needs: a shared-memory transport that holds images, and no way out of this machine in simulation."""
+    profile = str(config_dir() / "fastdds_large_shm.xml")
+    variables = {"FASTRTPS_DEFAULT_PROFILES_FILE": profile, "FASTDDS_DEFAULT_PROFILES_FILE": profile}
+    if hardware != "real":
+        variables["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    return {name: os.environ.get(name, value) if name.endswith("PROFILES_FILE") else value for name, value in variables.items()}
+
+
+def launch_description(task: str) -> Any:
+    """LaunchDescription of a task. The arguments are resolved first, so that launch starts exactly the nodes of ``nodes_for``."""
+    import launch_ros.actions
+    from launch import LaunchDescription
+    from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+    from launch.substitutions import LaunchConfiguration
+
+    def actions(context: Any) -> list[Any]:
+        values = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in ARGUMENTS}
+        variables = [SetEnvironmentVariable(name, value) for name, value in environment(values["hardware"]).items()]
+        nodes = [
+            launch_ros.actions.Node(
+                package=PACKAGE,
+                executable=node.executable,
+                name=node.name,
+                namespace=values["namespace"],
+                parameters=[dict(node.parameters)],
+                respawn=node.respawn,
+                output="screen",
+            )
+            for node in nodes_for(task, values)
+        ]
+        return [*variables, *nodes]
+
+    def declared(argument: Argument) -> Any:
+        choices = {"choices": list(argument.choices)} if argument.choices else {}
+        return DeclareLaunchArgument(argument.name, default_value=argument.default, description=argument.text, **choices)
+
+    return LaunchDescription([*(declared(argument) for argument in ARGUMENTS), OpaqueFunction(function=actions)])

@@ -1,0 +1,103 @@
+"""One demonstration after the other, rendered and encoded: what a process of ``lawam data make`` does."""
+
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lawam_ros.contract.load import load_contract
+from lawam_ros.contract.task import STATE_SLOTS
+from lawam_ros.data.action_space import state_vector
+from lawam_ros.data.episode_schema import ACTION, IMAGE_PREFIX, REFERENCE, STATE, command_rows
+from lawam_ros.data.lerobot_writer import RecordedEpisode
+from lawam_ros.data.statistics import PICTURE_STRIDE, PictureSums
+from lawam_ros.data.video import VideoWriter
+from lawam_ros.observe.image import rotate
+from lawam_ros.sim.renderer import choose_renderer
+
+if TYPE_CHECKING:
+    from lawam_ros.cli.data_make import Recipe
+    from lawam_ros.sim.demonstration import Demonstration
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A recorded episode, or the reason why there is none."""
+
+    seed: int
+    episode: RecordedEpisode | None
+    reason: str
+
+
+class DemonstrationRecorder:
+    """Keeps one world and one renderer for many episodes."""
+
+    def __init__(self, recipe: "Recipe", staging: Path) -> None:
+        choose_renderer()
+        from lawam_ros.sim.cameras import CameraRig
+        from lawam_ros.sim.demonstration import Demonstrator
+
+        self._contract = load_contract(recipe.task, recipe.robot, recipe.overrides)
+        self._noise = recipe.noise
+        self._staging = staging
+        self._demonstrator = Demonstrator(self._contract)
+        self._rig = CameraRig(self._demonstrator.world.model, self._contract.robot.cameras)
+
+    def record(self, seed: int) -> Attempt:
+        demonstration = self._demonstrator.demonstrate(seed, self._noise)
+        if demonstration.failure is not None:
+            return Attempt(seed, None, demonstration.failure)
+        return Attempt(seed, self._episode(demonstration), "")
+
+    def _episode(self, demonstration: "Demonstration") -> RecordedEpisode:
+        moments = demonstration.moments
+        commanded = command_rows([m.commanded_tcp for m in moments], [m.commanded_gripper_m for m in moments])
+        # The row after the last frame would be a command nobody gave; the arm rests by then, so the last one is repeated.
+        following = np.concatenate([commanded[1:], commanded[-1:]])
+        state = np.array([state_vector(m.measured_tcp, m.measured_gripper_m, tuple(STATE_SLOTS)) for m in moments])
+        videos, sums = self._film(demonstration)
+        return RecordedEpisode(
+            seed=demonstration.seed,
+            task=self._contract.task.instruction,
+            vectors={STATE: state, REFERENCE: commanded, ACTION: following},
+            videos=videos,
+            picture_statistics={key: one.as_mapping() for key, one in sums.items()},
+            notes={"start": demonstration.start.kind},
+        )
+
+    def _film(self, demonstration: "Demonstration") -> tuple[dict[str, Path], dict[str, PictureSums]]:
+        videos: dict[str, Path] = {}
+        sums: dict[str, PictureSums] = {}
+        writers: dict[str, VideoWriter] = {}
+        try:
+            for number, moment in enumerate(demonstration.moments):
+                self._rig.show(moment.snapshot)
+                for camera in self._contract.robot.cameras:
+                    picture = rotate(self._rig.render(camera.name), camera.rotate_deg)
+                    key = IMAGE_PREFIX + camera.name
+                    if key not in writers:
+                        videos[key] = self._staging / f"{demonstration.seed}_{camera.name}.mp4"
+                        writers[key] = VideoWriter(videos[key], round(self._contract.task.policy.action_hz), *picture.shape[:2])
+                        sums[key] = PictureSums()
+                    writers[key].write(picture)
+                    if number % PICTURE_STRIDE == 0:
+                        sums[key].add(picture)
+        finally:
+            for writer in writers.values():
+                writer.close()
+        return videos, sums
+
+
+_recorder: list[DemonstrationRecorder] = []
+
+
+def start_worker(recipe: "Recipe", staging: Path) -> None:
+    """Initialiser of a worker process. Ctrl-C is the parent's business."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _recorder[:] = [DemonstrationRecorder(recipe, staging)]
+
+
+def record_in_worker(seed: int) -> Attempt:
+    return _recorder[0].record(seed)

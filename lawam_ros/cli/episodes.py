@@ -1,0 +1,112 @@
+"""Episodes of a task through the running ROS graph, one after the other."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lawam_ros.bringup import NodeSpec
+from lawam_ros.cli.process_group import ProcessGroup
+from lawam_ros.contract.errors import EXIT_ENVIRONMENT_LACKS, EXIT_USER_MISTAKE, EnvironmentLacks, LawamError, UserMistake
+from lawam_ros.contract.load import Contract
+from lawam_ros.nodes.run_client import RunClient
+
+START_TIMEOUT_S = 90.0
+_POLICY_BACK_TIMEOUT_S = 60.0
+_POLL_S = 0.05
+
+
+@dataclass(frozen=True)
+class EpisodeResult:
+    """One attempt. ``reason`` is ``success``, ``timeout`` or the executor's reason for latching; error is cube to goal in m."""
+
+    seed: int
+    success: bool
+    reason: str
+    time_s: float
+    final_error_m: float | None
+    min_tcp_object_distance_m: float | None
+    stages: dict[str, bool]
+
+
+def wait_until_up(client: RunClient, group: ProcessGroup, nodes: tuple[NodeSpec, ...], say: Callable[[str], None]) -> None:
+    """Until the world reports and the policy's heart beats. Raises with a node's own last words when one ends, or names who is missing."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while True:
+        for node in nodes:
+            raise_if_ended(group, node.name)
+        missing = [name for name, there in (("sim", client.world is not None), ("policy", client.heartbeat_age_s() < 1.0)) if not there]
+        if not missing:
+            return
+        if time.monotonic() > deadline:
+            raise EnvironmentLacks(f"waited {START_TIMEOUT_S:.0f} s for {' and '.join(missing)}; last words: {group.log_tail(missing[0])}")
+        say(f"starting: waiting for {' and '.join(missing)}")
+        time.sleep(_POLL_S)
+
+
+def raise_if_ended(group: ProcessGroup, name: str) -> None:
+    """A node that ended by itself cannot be mended by waiting; its last line says why."""
+    state = group.state(name)
+    if state.running or state.exit_code in (-1, 0):
+        return
+    kind = {EXIT_USER_MISTAKE: UserMistake, EXIT_ENVIRONMENT_LACKS: EnvironmentLacks}.get(state.exit_code)
+    if kind is not None:
+        raise kind(_last_words(group.log_tail(name)))
+
+
+def _last_words(log: str) -> str:
+    """The sentence after the logger's prefix in a node's last line."""
+    lines = [line for line in log.splitlines() if line.strip()]
+    return lines[-1].split("]: ")[-1] if lines else "the node ended without a word"
+
+
+def run_episode(
+    client: RunClient, group: ProcessGroup, contract: Contract, seed: int, on_progress: Callable[[float], None]
+) -> EpisodeResult:
+    """One attempt: world reset while the executor is inactive, activation, success held for the task's settling time or time-out."""
+    wait_for_policy(client)
+    client.reset_world(seed)
+    time.sleep(0.3)  # the first frames and joint states of the new episode
+    started = time.monotonic()
+    while not client.activate_executor():
+        if time.monotonic() - started > START_TIMEOUT_S:
+            raise LawamError(f"the chunk executor refused to activate; last words: {_last_words(group.log_tail('chunk_executor'))}")
+        time.sleep(0.2)
+    started, held_since = time.monotonic(), None
+    reason = "timeout"
+    while time.monotonic() - started < contract.task.episode.timeout_s:
+        time.sleep(_POLL_S)
+        on_progress(time.monotonic() - started)
+        status, world = client.status, client.world
+        if status is not None and status.state == "LATCHED":
+            reason = status.reason
+            break
+        raise_if_ended(group, "sim")
+        raise_if_ended(group, "chunk_executor")
+        if world is None or not world.success or world.seed != seed:
+            held_since = None
+            continue
+        held_since = held_since or time.monotonic()
+        if time.monotonic() - held_since >= contract.task.episode.settle_s:
+            reason = "success"
+            break
+    elapsed = time.monotonic() - started
+    client.deactivate_executor()
+    world = client.world
+    return EpisodeResult(
+        seed=seed,
+        success=reason == "success",
+        reason=reason,
+        time_s=round(elapsed, 2),
+        final_error_m=None if world is None else world.final_error_m,
+        min_tcp_object_distance_m=None if world is None else world.min_tcp_object_distance_m,
+        stages={} if world is None else world.stages,
+    )
+
+
+def wait_for_policy(client: RunClient) -> None:
+    """A killed policy is started again by the process group; an episode waits for its heart to beat."""
+    deadline = time.monotonic() + _POLICY_BACK_TIMEOUT_S
+    while client.heartbeat_age_s() > 0.5:
+        if time.monotonic() > deadline:
+            raise LawamError(f"the policy did not come back within {_POLICY_BACK_TIMEOUT_S:.0f} s")
+        time.sleep(_POLL_S)

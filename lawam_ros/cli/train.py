@@ -1,0 +1,46 @@
+"""``lawam train``: weights out of demonstrations."""
+
+import argparse
+import os
+from pathlib import Path
+
+from lawam_ros.contract.errors import EXIT_DONE, UserMistake
+from lawam_ros.contract.load import load_contract
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = subparsers.add_parser("train", help="train a policy", description="Train LaWAM on demonstrations.")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    tiny = commands.add_parser(
+        "tiny",
+        help="the small model of the demo, on a CPU",
+        description="Trains the small LaWAM: world model, then policy, with a fixed recipe. A killed run goes on with --resume.",
+    )
+    tiny.add_argument("--task", default="franka_pick_place", help="task file in config/tasks (default: %(default)s)")
+    tiny.add_argument("--data", type=Path, required=True, help="folder with the LeRobot datasets train/ and val/ (see 'lawam data make')")
+    tiny.add_argument("--out", type=Path, required=True, help="folder for state, metrics and checkpoint")
+    tiny.add_argument("--model", default="tiny", help="model file in config/models or a path to one (default: %(default)s)")
+    tiny.add_argument("--minutes", type=float, help="time for training steps; default: the whole recipe")
+    tiny.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="threads for matrix products (default: all cores)")
+    tiny.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    tiny.set_defaults(run=run_tiny)
+
+
+def run_tiny(args: argparse.Namespace) -> int:
+    """Exit code; prints the folder of the checkpoint last."""
+    if args.minutes is not None and args.minutes <= 0.0:
+        raise UserMistake(f"expected a positive number of --minutes, got {args.minutes:g}")
+    if args.threads < 1:
+        raise UserMistake(f"expected at least one of --threads, got {args.threads}")
+    contract = load_contract(args.task)
+    # torch takes seconds to import; mistakes in the call are told before.
+    import torch
+
+    from lawam_ros.model.config import load_model_config
+    from lawam_ros.training.tiny_recipe import TinyRecipe, with_minutes
+    from lawam_ros.training.tiny_training import train_tiny
+
+    torch.set_num_threads(args.threads)
+    config, recipe = load_model_config(args.model), with_minutes(TinyRecipe(), args.minutes)
+    print(train_tiny(contract, config, args.data / "train", args.data / "val", args.out, recipe, args.resume))
+    return EXIT_DONE

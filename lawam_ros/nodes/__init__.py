@@ -1,0 +1,1 @@
+"""rclpy nodes: parameters, topics, lifecycle and diagnostics; everything they compute lives in the rooms above."""

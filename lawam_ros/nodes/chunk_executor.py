@@ -1,0 +1,248 @@
+"""Chunk executor node: action chunks in, limited set-points out at the tick rate. Owns safety; imports no torch and no OpenCV.
+
+Three threads: the tick on absolute deadlines of the monotonic clock; motion inputs (joint states, chunks, heartbeat) spun by a node of their
+own, because rclpy spins all callback groups of a node in one executor and a lifecycle transition that waits for rest would otherwise block
+the messages it needs; services and transitions in the main spinner, which only set requests and wait.
+"""
+
+import sys
+import threading
+import time
+from dataclasses import replace
+
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseStamped
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Header, String
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
+
+from lawam_ros.contract.errors import EXIT_CRITERION_MISSED, LawamError
+from lawam_ros.contract.load import Contract
+from lawam_ros.contract.paths import urdf_dir
+from lawam_ros.control.executor import ActivationRefused, ChunkExecutor, Status, TickOutput
+from lawam_ros.nodes import messages, qos
+from lawam_ros.nodes.managed import InputMissing, ManagedNode, run
+from lawam_ros.nodes.parameters import Parameter
+from lawam_ros.nodes.stamp_clock import StampClock, follow, read_offset_ns
+from lawam_ros.nodes.status import status_to_message
+from lawam_ros.nodes.tick_thread import TickThread
+
+INSTRUCTION = Parameter("instruction", "", "What the policy is asked to do; empty takes the task's.", read_only=False)
+STATUS_HZ = Parameter("status_hz", 10.0, "Rate of lawam/status between changes.", low=1.0, high=50.0)
+REFERENCE_HZ = Parameter("reference_hz", 50.0, "Rate of lawam/reference.", low=10.0, high=250.0)
+TABLE = (INSTRUCTION, STATUS_HZ, REFERENCE_HZ)
+
+_REST_TIMEOUT_S = 5.0
+
+
+class ChunkExecutorNode(ManagedNode):
+    """Wires ``control.executor.ChunkExecutor`` to topics, services and the monotonic clock."""
+
+    def __init__(self) -> None:
+        super().__init__("chunk_executor", TABLE)
+        self._lock = threading.Lock()
+        self._core: ChunkExecutor | None = None
+        self._tick: TickThread | None = None
+        self._motion: Node | None = None
+        self._motion_executor: SingleThreadedExecutor | None = None
+        self._motion_thread: threading.Thread | None = None
+        self._stamps = StampClock(int(self.get_clock().now().nanoseconds) - time.monotonic_ns())
+        self._published_status: Status | None = None
+        self._counters: dict[str, int] = {}
+        self._bad_messages = 0
+        self._last_bad = ""
+
+    def setup(self) -> None:
+        self._contract = self.contract()
+        robot = self._contract.robot
+        path = urdf_dir() / robot.urdf
+        if not path.is_file():
+            raise LawamError(f"expected the robot description {robot.urdf} in the urdf folder, found none")
+        core = ChunkExecutor(self._contract, path.read_text(encoding="utf-8"))
+        self._core = core
+        self._names = messages.command_names(robot)
+        self._command = self.create_publisher(JointTrajectory, robot.sim_command_topic, qos.COMMAND)
+        self._reference = self.create_publisher(JointTrajectory, "lawam/reference", qos.REFERENCE)
+        self._poses = {
+            arm.name: self.create_publisher(PoseStamped, f"lawam/reference_pose/{arm.name}", qos.REFERENCE) for arm in robot.arms
+        }
+        self._status = self.create_publisher(DiagnosticArray, "lawam/status", qos.LATCHED)
+        self._trigger_services = [
+            self.create_service(Trigger, "~/hold", lambda _, reply: self._requested(reply, "hold")),
+            self.create_service(Trigger, "~/stop", lambda _, reply: self._requested(reply, "stop")),
+            self.create_service(Trigger, "~/reset", lambda _, reply: self._reset(reply)),
+        ]
+        self._reference_every = max(1, round(robot.tick_hz / float(self.get_parameter("reference_hz").value)))
+        self._status_every = max(1, round(robot.tick_hz / float(self.get_parameter("status_hz").value)))
+        core.set_instruction(str(self.get_parameter("instruction").value) or self._contract.task.instruction, time.monotonic_ns())
+        self._start_motion_inputs(self._contract)
+        self._tick = TickThread(robot.tick_period_ns, self._on_tick, self._on_tick_failed)
+        self._tick.start()
+
+    def start(self) -> None:
+        self._check_single_publisher()
+        now_ns = time.monotonic_ns()
+        with self._lock:
+            assert self._core is not None
+            try:
+                self._core.activate(now_ns)
+            except ActivationRefused as refusal:
+                raise InputMissing(str(refusal)) from refusal
+
+    def stop(self) -> None:
+        """Brakes to rest; returns when the arm's command is at rest."""
+        with self._lock:
+            assert self._core is not None
+            self._core.deactivate(time.monotonic_ns())
+        deadline = time.monotonic() + _REST_TIMEOUT_S
+        while time.monotonic() < deadline:
+            with self._lock:
+                if self._core.status.state == "INACTIVE":
+                    return
+            time.sleep(0.005)
+        raise LawamError(f"expected the arm to come to rest within {_REST_TIMEOUT_S} s of deactivation; it did not")
+
+    def teardown(self) -> None:
+        if self._tick is not None:
+            self._tick.stop()
+            self._tick = None
+        if self._motion_executor is not None:
+            self._motion_executor.shutdown(timeout_sec=1.0)
+            self._motion_executor = None
+        if self._motion_thread is not None:
+            self._motion_thread.join(timeout=1.0)
+            self._motion_thread = None
+        if self._motion is not None:
+            self._motion.destroy_node()
+            self._motion = None
+        self._core = None
+
+    def report(self) -> tuple[str, dict[str, object]]:
+        if self._core is None or self._tick is None:
+            return "", {}
+        with self._lock:
+            status = self._core.status
+        values: dict[str, object] = {"state": status.state, "reason": status.reason, "rejected": status.rejected, **self._counters}
+        values |= {"bad_messages": self._bad_messages, "last_bad_message": self._last_bad, **self._tick.statistics()}
+        return (status.reason if status.state in ("STOP", "LATCHED") else ""), values
+
+    def _check_single_publisher(self) -> None:
+        """Two executors on one arm would interleave their set-points."""
+        others = self.count_publishers(self._contract.robot.sim_command_topic) - 1
+        if others > 0:
+            raise LawamError(
+                f"expected to be the only publisher of {self._contract.robot.sim_command_topic}, found {others} more; stop the other executor"
+            )
+
+    def _start_motion_inputs(self, contract: Contract) -> None:
+        self._motion = Node("chunk_executor_inputs", namespace=self.get_namespace(), use_global_arguments=False)
+        subscribe = self._motion.create_subscription
+        subscribe(JointState, contract.robot.joint_states_topic, self._on_joint_states, qos.SENSOR)
+        subscribe(JointTrajectory, "lawam/action_chunk", self._on_chunk, qos.CHUNK)
+        subscribe(Header, "lawam/heartbeat", self._on_heartbeat, qos.BEAT)
+        for profile in (qos.ANY_PUBLISHER, qos.LATCHED):
+            subscribe(String, "instruction", self._on_instruction, profile)
+        self._motion_executor = SingleThreadedExecutor()
+        self._motion_executor.add_node(self._motion)
+        self._motion_thread = threading.Thread(target=self._motion_executor.spin, name="motion-inputs", daemon=True)
+        self._motion_thread.start()
+
+    def _on_joint_states(self, message: JointState) -> None:
+        try:
+            positions = messages.joint_positions(message)
+        except messages.BadMessage as error:
+            self._count_bad(f"joint_states: {error}")
+            return
+        with self._lock:
+            if self._core is not None:
+                self._core.measured(self._stamps.to_clock(messages.nanoseconds(message.header.stamp)), positions)
+
+    def _on_chunk(self, message: JointTrajectory) -> None:
+        now_ns = time.monotonic_ns()
+        try:
+            chunk = messages.chunk_from_message(message)
+        except messages.BadMessage as error:
+            self._count_bad(f"action_chunk: {error}")
+            return
+        with self._lock:
+            if self._core is None:
+                return
+            reason = self._core.offer_chunk(replace(chunk, stamp_ns=self._stamps.to_clock(chunk.stamp_ns)), now_ns)
+        if reason is not None:
+            self.get_logger().warning(f"chunk {chunk.sequence} rejected: {reason}", throttle_duration_sec=1.0)
+
+    def _on_heartbeat(self, message: Header) -> None:
+        with self._lock:
+            if self._core is not None:
+                self._core.heartbeat(time.monotonic_ns())
+
+    def _on_instruction(self, message: String) -> None:
+        with self._lock:
+            if self._core is not None and message.data.strip():
+                self._core.set_instruction(message.data, time.monotonic_ns())
+
+    def _count_bad(self, what: str) -> None:
+        self._bad_messages += 1
+        self._last_bad = what
+        self.get_logger().warning(f"bad message dropped: {what}", throttle_duration_sec=1.0)
+
+    def _requested(self, reply: Trigger.Response, kind: str) -> Trigger.Response:
+        with self._lock:
+            assert self._core is not None
+            request = self._core.request_hold if kind == "hold" else self._core.request_stop
+            request("requested", time.monotonic_ns())
+        reply.success, reply.message = True, f"{kind} requested"
+        return reply
+
+    def _reset(self, reply: Trigger.Response) -> Trigger.Response:
+        with self._lock:
+            assert self._core is not None
+            refusal = self._core.reset(time.monotonic_ns())
+        reply.success, reply.message = refusal is None, refusal or "reset"
+        return reply
+
+    def _on_tick(self, deadline_ns: int, index: int) -> None:
+        offset_ns = read_offset_ns(lambda: self.get_clock().now().nanoseconds)
+        with self._lock:
+            core = self._core
+            if core is None:
+                return
+            if offset_ns is not None:
+                self._stamps, jumped = follow(self._stamps, offset_ns)
+                if jumped:
+                    core.clock_jumped(deadline_ns)
+            output = core.tick(deadline_ns)
+        self._counters = output.counters
+        self._publish(output, index)
+
+    def _on_tick_failed(self) -> None:
+        self.exit_code = EXIT_CRITERION_MISSED
+        self.finished.set()
+
+    def _publish(self, output: TickOutput, index: int) -> None:
+        robot, command = self._contract.robot, output.command
+        if output.status != self._published_status or index % self._status_every == 0:
+            now_ns = self.get_clock().now().nanoseconds if command is None else self._stamps.to_ros(command.stamp_ns)
+            self._status.publish(status_to_message(output.status, self._stamps, now_ns))
+            self._published_status = output.status
+        if command is None or output.repeated:
+            return
+        stamp_ns = self._stamps.to_ros(command.stamp_ns)
+        message = messages.command_to_message(command, robot, stamp_ns, self._names)
+        if output.status.state != "INACTIVE":
+            self._command.publish(message)
+        if index % self._reference_every == 0:
+            self._reference.publish(message)
+            for arm in robot.arms:
+                self._poses[arm.name].publish(messages.pose_to_message(output.poses[arm.name], stamp_ns, arm.base_frame))
+
+
+def main() -> int:
+    return run(ChunkExecutorNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

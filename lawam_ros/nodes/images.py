@@ -1,0 +1,53 @@
+"""Image messages to arrays and back: cv_bridge where it is installed and works, the same conversions without it where not."""
+
+import array
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sensor_msgs.msg import CompressedImage, Image
+
+from lawam_ros.contract.robot import Camera
+from lawam_ros.nodes import messages
+from lawam_ros.observe.image import BadImage, check_size, rgb_from_bytes, rgb_from_compressed, rotate
+
+
+@cache
+def bridge() -> Any | None:
+    """A working CvBridge or None. Importing it can succeed while its compiled half is missing, so one conversion is tried."""
+    try:
+        from cv_bridge import CvBridge
+    except ImportError:
+        return None
+    candidate = CvBridge()
+    try:
+        candidate.imgmsg_to_cv2(Image(height=1, width=1, encoding="rgb8", step=3, data=array.array("B", bytes(3))), "rgb8")
+    except Exception:  # any failure of the foreign binary (numpy ABI, missing module) means: do without it
+        return None
+    return candidate
+
+
+def image_to_rgb(message: Image | CompressedImage, camera: Camera) -> NDArray[np.uint8]:
+    """RGB array in the contract's orientation and size. Raises BadImage with what was expected and what came."""
+    if isinstance(message, CompressedImage):
+        rgb = rgb_from_compressed(bytes(message.data))
+    elif bridge() is not None:
+        try:
+            rgb = np.array(bridge().imgmsg_to_cv2(message, "rgb8"), dtype=np.uint8)  # type: ignore[union-attr]
+        except Exception as error:  # CvBridgeError and OpenCV errors share no base class
+            raise BadImage(f"cv_bridge refused encoding {message.encoding!r}: {error}") from error
+    else:
+        rgb = rgb_from_bytes(memoryview(message.data).cast("B"), message.height, message.width, message.step, message.encoding)
+    rgb = rotate(rgb, camera.rotate_deg)
+    check_size(rgb, camera.height, camera.width)
+    return rgb
+
+
+def rgb_to_image(rgb: NDArray[np.uint8], stamp_ns: int, frame_id: str) -> Image:
+    """rgb8 message. ``array.array`` is taken without a per-byte loop, with message checks on and off."""
+    height, width = rgb.shape[:2]
+    data = array.array("B")
+    data.frombytes(np.ascontiguousarray(rgb, dtype=np.uint8).tobytes())
+    header = messages.header(stamp_ns, frame_id)
+    return Image(header=header, height=int(height), width=int(width), encoding="rgb8", is_bigendian=0, step=int(width * 3), data=data)

@@ -1,0 +1,175 @@
+"""One lifecycle for every node: transitions that log what failed, start by themselves, and end cleanly on SIGINT and SIGTERM."""
+
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.signals import SignalHandlerOptions
+
+from lawam_ros.contract.errors import EXIT_DONE, LawamError
+from lawam_ros.contract.load import Contract, load_contract
+from lawam_ros.nodes import messages, parameters, qos
+from lawam_ros.nodes.parameters import Parameter
+
+_RETRY_S = 0.5
+_DIAGNOSTICS_S = 1.0
+
+
+class InputMissing(LawamError):
+    """A topic or service that should come up is not there yet; autostart tries again."""
+
+
+class ManagedNode(LifecycleNode):
+    """Base of all nodes. A child fills in ``setup``, ``start``, ``stop``, ``teardown`` and ``report``.
+
+    setup builds everything that can be refused (raise LawamError with one sentence); start begins work; stop ends it and may wait; teardown
+    releases. A LawamError other than InputMissing during autostart ends the process with its exit code, because a restart cannot mend it.
+    """
+
+    def __init__(self, name: str, table: tuple[Parameter, ...]) -> None:
+        super().__init__(name)
+        parameters.declare(self, parameters.COMMON + table)
+        self.finished = threading.Event()
+        self.exit_code = EXIT_DONE
+        self._configured = self._active = False
+        self._last_refusal = ""
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.DIAGNOSTICS)
+        self._diagnostics_timer = self.create_timer(_DIAGNOSTICS_S, self._publish_diagnostics)
+        self._autostart_timer = self.create_timer(0.01, self._autostart) if self.get_parameter("autostart").value else None
+
+    def contract(self) -> Contract:
+        """Contract from the task, robot and overrides parameters."""
+        overrides = [item for item in str(self.get_parameter("overrides").value).split(";") if item.strip()]
+        return load_contract(str(self.get_parameter("task").value), str(self.get_parameter("robot").value) or None, overrides)
+
+    def setup(self) -> None:
+        raise NotImplementedError
+
+    def start(self) -> None:
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        raise NotImplementedError
+
+    def teardown(self) -> None:
+        raise NotImplementedError
+
+    def report(self) -> tuple[str, dict[str, object]]:
+        """Problem in words (empty when all is well) and values for /diagnostics."""
+        return "", {}
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self._transition("configure", self.setup, undo=self.teardown, configured=True, active=False)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        result = self._transition("activate", self.start, configured=True, active=True)
+        if result is TransitionCallbackReturn.SUCCESS:
+            super().on_activate(state)
+        return result
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        result = self._transition("deactivate", self.stop, configured=True, active=False)
+        super().on_deactivate(state)
+        return result
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self._transition("cleanup", self.teardown, configured=False, active=False)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self.close()
+        return TransitionCallbackReturn.SUCCESS
+
+    def close(self) -> None:
+        """Stop and release in order, whatever the state; safe to call twice."""
+        if self._active:
+            self._transition("stop", self.stop, configured=True, active=False)
+        if self._configured:
+            self._transition("release", self.teardown, configured=False, active=False)
+
+    def _transition(
+        self, name: str, action: Callable[[], None], configured: bool, active: bool, undo: Callable[[], None] | None = None
+    ) -> TransitionCallbackReturn:
+        try:
+            action()
+        except LawamError as error:
+            self._refused(name, error)
+            if undo:
+                undo()
+            return TransitionCallbackReturn.FAILURE
+        except Exception:  # rclpy would swallow it: say what happened and take the lifecycle's error path
+            self.get_logger().error(f"{name} failed:\n{traceback.format_exc()}")
+            return TransitionCallbackReturn.ERROR
+        self._configured, self._active = configured, active
+        return TransitionCallbackReturn.SUCCESS
+
+    def _refused(self, name: str, error: LawamError) -> None:
+        if isinstance(error, InputMissing):
+            if str(error) != self._last_refusal:
+                self.get_logger().info(f"cannot {name} yet: {error}")
+        else:
+            self.get_logger().error(f"cannot {name}: {error}")
+            if self._autostart_timer is not None:
+                self.exit_code = error.exit_code
+                self.finished.set()
+        self._last_refusal = str(error)
+
+    def _autostart(self) -> None:
+        assert self._autostart_timer is not None
+        self._autostart_timer.cancel()
+        if self.finished.is_set():
+            return
+        if not self._configured:
+            self.trigger_configure()
+        if self._configured and not self._active:
+            self.trigger_activate()
+        if self._active:
+            self.get_logger().info("active")
+            return
+        self.destroy_timer(self._autostart_timer)
+        self._autostart_timer = self.create_timer(_RETRY_S, self._autostart)
+
+    def _publish_diagnostics(self) -> None:
+        if not self._configured:
+            return
+        problem, values = self.report()
+        self._diagnostics.publish(messages.diagnostics(self.get_clock().now().nanoseconds, self.get_name(), problem, values))
+
+
+def run(make_node: Callable[[], ManagedNode]) -> int:
+    """Process of one node until SIGINT, SIGTERM or its own end; returns the exit code.
+
+    rclpy's own signal handlers would tear down the middleware at once; an arm needs its publishers until it is at rest.
+    """
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    node = make_node()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: node.finished.set())
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    spinner = threading.Thread(target=_spin, args=(executor,), name="spin", daemon=True)
+    spinner.start()
+    while not node.finished.wait(0.5):  # a bare wait() would keep Python from running the signal handler on some platforms
+        if not spinner.is_alive():
+            node.exit_code = node.exit_code or 1
+            break
+    node.close()
+    executor.shutdown(timeout_sec=1.0)
+    spinner.join(timeout=1.0)
+    node.destroy_node()
+    rclpy.try_shutdown()
+    return node.exit_code
+
+
+def _spin(executor: SingleThreadedExecutor) -> None:
+    try:
+        executor.spin()
+    except ExternalShutdownException:
+        pass
+    except Exception:  # the reason a node died must reach the log before the process ends
+        traceback.print_exc(file=sys.stderr)

@@ -1,0 +1,293 @@
+"""Policy node: images and joint states in, action chunks and subgoals out.
+
+Subscriptions only copy messages into buffers; one worker thread aligns, infers and publishes; the heartbeat has a thread of its own, so that
+it tells whether the process lives, not whether an inference is quick.
+"""
+
+import hashlib
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseStamped
+from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import Header
+from trajectory_msgs.msg import JointTrajectory
+
+from lawam_ros.contract.errors import LawamError
+from lawam_ros.contract.paths import urdf_dir
+from lawam_ros.contract.records import ActionChunk, Observation, Pose, Subgoal
+from lawam_ros.control.kinematics import Chain
+from lawam_ros.nodes import messages, qos
+from lawam_ros.nodes.images import image_to_rgb
+from lawam_ros.nodes.managed import ManagedNode, run
+from lawam_ros.nodes.parameters import Parameter
+from lawam_ros.nodes.status import ExecutorStatus, status_from_message
+from lawam_ros.observe.alignment import Aligned, NotAligned, align, pose_at
+from lawam_ros.observe.image import BadImage
+from lawam_ros.observe.timed_buffer import TimedBuffer
+from lawam_ros.policies.choose import choose_policy
+from lawam_ros.policies.interface import Inference, Reference
+
+CHECKPOINT = Parameter(
+    "checkpoint", "", "Checkpoint folder, name of a shipped one, or recorded:<dataset>#<episode>; empty takes the task's."
+)
+DEVICE = Parameter("device", "auto", "Device of the model: auto, cpu or cuda.")
+SEED = Parameter("seed", 0, "Seed of the noise; the same seed and stamps give the same chunks.", low=0, high=2**31 - 1)
+THREADS = Parameter("torch_threads", 1, "CPU threads of the model; leave cores to the executor.", low=1, high=64)
+ADDED_DELAY = Parameter("added_delay_s", 0.0, "Wait before each chunk is published, to try slow policies.", low=0.0, high=30.0)
+TABLE = (CHECKPOINT, DEVICE, SEED, THREADS, ADDED_DELAY)
+
+_HEARTBEAT_S = 0.05
+_REFERENCE_WAIT_S = 0.5
+_MAX_FAILURES = 5
+
+
+class PolicyNode(ManagedNode):
+    """Observation in, chunk out, as often as the task's replan period and the model allow."""
+
+    def __init__(self) -> None:
+        super().__init__("policy", TABLE)
+        self._status: ExecutorStatus | None = None
+        self._running = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._sequence = 0
+        self._latency_ms: deque[float] = deque(maxlen=500)
+        self._chunk_ms: deque[float] = deque(maxlen=500)
+        self._stage_ms: dict[str, float] = {}
+        self._waiting_for = ""
+        self._failures = 0
+        self._bad_images: dict[str, int] = {}
+        self._bad_image_reason = ""
+
+    def setup(self) -> None:
+        contract = self._contract = self.contract()
+        robot, task = contract.robot, contract.task
+        urdf = (urdf_dir() / robot.urdf).read_text(encoding="utf-8")
+        self._chains = {arm.name: Chain.from_urdf(urdf, arm.base_frame, arm.tcp_frame) for arm in robot.arms}
+        self._policy = choose_policy(str(self.get_parameter("checkpoint").value) or task.checkpoint, contract, self._device())
+        self._policy.warm_up()
+        names = task.policy.primary_cameras + task.policy.wrist_cameras
+        self._images: dict[str, TimedBuffer[Image]] = {name: TimedBuffer(8) for name in names}
+        self._joints: TimedBuffer[Mapping[str, float]] = TimedBuffer(400)
+        self._poses: dict[str, TimedBuffer[Pose]] = {arm.name: TimedBuffer(600) for arm in robot.arms}
+        self._grippers: TimedBuffer[dict[str, float]] = TimedBuffer(600)
+        self._chunks = self.create_publisher(JointTrajectory, "lawam/action_chunk", qos.CHUNK)
+        self._heartbeat = self.create_publisher(Header, "lawam/heartbeat", qos.BEAT)
+        self._current = self.create_publisher(Image, "lawam/subgoal/current", qos.IMAGE_OUT)
+        self._predicted = self.create_publisher(Image, "lawam/subgoal/predicted", qos.IMAGE_OUT)
+        subscribe = self.create_subscription
+        self._inputs: list[Any] = [
+            subscribe(JointState, robot.joint_states_topic, self._on_joint_states, qos.SENSOR),
+            subscribe(DiagnosticArray, "lawam/status", self._on_status, qos.LATCHED),
+            subscribe(JointTrajectory, "lawam/reference", self._on_reference, qos.REFERENCE),
+        ]
+        for name in names:
+            callback = self._image_callback(name, robot.camera(name).latency_s)
+            self._inputs.append(subscribe(Image, robot.camera(name).topic, callback, qos.IMAGE_IN))
+        for arm in robot.arms:
+            topic = f"lawam/reference_pose/{arm.name}"
+            self._inputs.append(subscribe(PoseStamped, topic, self._pose_callback(self._poses[arm.name]), qos.REFERENCE))
+        self.get_logger().info(f"policy ready: {self._policy.description}")
+
+    def start(self) -> None:
+        self._running.set()
+        self._threads = [
+            threading.Thread(target=loop, name=name, daemon=True) for name, loop in (("heartbeat", self._beat), ("worker", self._work))
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        self._running.clear()
+        for thread in self._threads:
+            thread.join(timeout=5.0)
+
+    def teardown(self) -> None:
+        for subscription in getattr(self, "_inputs", []):
+            self.destroy_subscription(subscription)
+        self._inputs = []
+        self._policy = None  # type: ignore[assignment]
+
+    def report(self) -> tuple[str, dict[str, object]]:
+        values: dict[str, object] = {"chunks": self._sequence, "waiting_for": self._waiting_for, "failures": self._failures}
+        values |= {f"bad_images_{name}": count for name, count in self._bad_images.items()}
+        for name, samples in (("chunk_ms", self._chunk_ms), ("observation_to_chunk_ms", self._latency_ms)):
+            if samples:
+                values[f"{name}_p50"], values[f"{name}_p99"] = (float(np.percentile(list(samples), q)) for q in (50, 99))
+        values |= {f"stage_ms_{name}": float(ms) for name, ms in self._stage_ms.items()}
+        problem = "" if self._status is not None else "no lawam/status yet: is the chunk executor running?"
+        return problem or self._waiting_for or self._bad_image_reason, values
+
+    def _device(self) -> str:
+        import torch
+
+        torch.set_num_threads(int(self.get_parameter("torch_threads").value))
+        wanted = str(self.get_parameter("device").value)
+        if wanted not in ("auto", "cpu", "cuda"):
+            raise LawamError(f"parameter device: expected auto, cpu or cuda, got {wanted!r}")
+        if wanted == "cuda" and not torch.cuda.is_available():
+            raise LawamError("parameter device: cuda was asked for, torch sees none; use device:=cpu or install torch with CUDA")
+        return ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
+
+    def _image_callback(self, name: str, latency_s: float) -> Any:
+        latency_ns = round(latency_s * 1e9)
+        return lambda message: self._images[name].push(messages.nanoseconds(message.header.stamp) - latency_ns, message)
+
+    def _pose_callback(self, buffer: TimedBuffer[Pose]) -> Any:
+        return lambda message: buffer.push(messages.nanoseconds(message.header.stamp), messages.pose_from_message(message))
+
+    def _on_joint_states(self, message: JointState) -> None:
+        try:
+            self._joints.push(messages.nanoseconds(message.header.stamp), messages.joint_positions(message))
+        except messages.BadMessage as error:
+            self.get_logger().warning(f"joint_states dropped: {error}", throttle_duration_sec=1.0)
+
+    def _on_reference(self, message: JointTrajectory) -> None:
+        try:
+            command = messages.command_from_message(message, self._contract.robot)
+        except messages.BadMessage as error:
+            self.get_logger().warning(f"lawam/reference dropped: {error}", throttle_duration_sec=1.0)
+            return
+        self._grippers.push(command.stamp_ns, command.gripper_m)
+
+    def _on_status(self, message: DiagnosticArray) -> None:
+        self._status = status_from_message(message)
+
+    def _beat(self) -> None:
+        while self._running.is_set():
+            self._heartbeat.publish(messages.header(self.get_clock().now().nanoseconds))
+            time.sleep(_HEARTBEAT_S)
+
+    def _work(self) -> None:
+        last_look_ns = 0
+        period_ns = round(self._contract.task.policy.replan_period_s * 1e9)
+        while self._running.is_set():
+            status = self._status
+            if status is None or not status.wants_chunks:
+                time.sleep(0.005)
+                continue
+            aligned = align(self._images, self._joints, self.get_clock().now().nanoseconds, self._contract.robot.budgets)
+            if isinstance(aligned, NotAligned):
+                self._waiting_for = f"{aligned.stream}: {aligned.reason}"
+                time.sleep(0.005)
+                continue
+            self._waiting_for = ""
+            if not due(aligned.stamp_ns, last_look_ns, period_ns, status.epoch_stamp_ns):
+                time.sleep(0.002)
+                continue
+            last_look_ns = aligned.stamp_ns
+            self._one_chunk(aligned, status)
+
+    def _one_chunk(self, aligned: Aligned[Image], status: ExecutorStatus) -> None:
+        try:
+            started = time.monotonic()
+            observation = self._observation(aligned, status)
+            inference = self._policy.look(observation, noise_seed(int(self.get_parameter("seed").value), aligned.stamp_ns))
+            self._chunk_ms.append((time.monotonic() - started) * 1e3)
+            time.sleep(float(self.get_parameter("added_delay_s").value))
+            reference = self._reference_at(aligned.stamp_ns)
+            if reference is None:
+                self._waiting_for = "lawam/reference_pose: none at the observation's time"
+                return
+            self._publish(inference, reference, aligned.stamp_ns, status.epoch)
+            self._failures = 0
+        except BadImage as error:
+            self._bad_image_reason = str(error)
+            self.get_logger().error(f"image refused: {error}", throttle_duration_sec=2.0)
+        except Exception as error:  # the executor holds without chunks; the worker tries again, more slowly each time, and then gives up
+            self._failures += 1
+            self.get_logger().error(f"inference failed ({self._failures} in a row): {type(error).__name__}: {error}")
+            if self._failures >= _MAX_FAILURES:
+                self.exit_code = LawamError.exit_code
+                self.finished.set()
+            time.sleep(min(2.0, 0.1 * 2**self._failures))
+
+    def _observation(self, aligned: Aligned[Image], status: ExecutorStatus) -> Observation:
+        robot = self._contract.robot
+        images = {}
+        for name, message in aligned.images.items():
+            try:
+                images[name] = image_to_rgb(message, robot.camera(name))
+            except BadImage as error:
+                self._bad_images[name] = self._bad_images.get(name, 0) + 1
+                raise BadImage(f"camera {name}: {error}") from error
+        self._bad_image_reason = ""
+        joints = np.array([aligned.joints[name] for name in robot.joint_names])
+        return Observation(
+            stamp_ns=aligned.stamp_ns,
+            images=images,
+            image_stamps_ns=aligned.image_stamps_ns,
+            tcp={arm.name: self._chains[arm.name].pose(joints[robot.joint_slice(arm.name)]) for arm in robot.arms},
+            gripper_m={
+                arm.name: arm.gripper.opening_per_joint * float(np.mean([aligned.joints[name] for name in arm.gripper.joints]))
+                for arm in robot.arms
+            },
+            joints_rad=joints,
+            instruction=status.instruction,
+            epoch=status.epoch,
+        )
+
+    def _reference_at(self, stamp_ns: int) -> Reference | None:
+        """Commanded rows at the observation's instant; usually there already, waited for when the executor is behind."""
+        deadline = time.monotonic() + _REFERENCE_WAIT_S
+        skew_s = self._contract.robot.budgets.camera_joint_skew_s
+        while True:
+            rows = {}
+            gripper = self._grippers.newest_until(stamp_ns)
+            for arm in self._contract.robot.arms:
+                pose = pose_at(self._poses[arm.name], stamp_ns, skew_s)
+                if pose is not None and gripper is not None:
+                    rows[arm.name] = np.concatenate([pose.position_m, pose.quat_xyzw, [gripper.value[arm.name]]])
+            if len(rows) == len(self._contract.robot.arms):
+                return rows
+            if time.monotonic() > deadline:
+                return None
+            time.sleep(0.002)
+
+    def _publish(self, inference: Inference, reference: Reference, stamp_ns: int, epoch: int) -> None:
+        targets = self._policy.place(inference, reference)
+        self._sequence += 1
+        chunk = ActionChunk(
+            stamp_ns=stamp_ns,
+            frame_id=self._contract.robot.base_frame,
+            components=targets.components,
+            values=targets.values,
+            time_from_start_s=targets.time_from_start_s,
+            sequence=self._sequence,
+            epoch=epoch,
+            contract_crc=self._contract.crc,
+        )
+        self._chunks.publish(messages.chunk_to_message(chunk))
+        self._latency_ms.append((self.get_clock().now().nanoseconds - stamp_ns) * 1e-6)
+        self._stage_ms = dict(inference.stage_ms)
+        if inference.subgoal is not None:
+            self._publish_subgoal(inference.subgoal)
+
+    def _publish_subgoal(self, subgoal: Subgoal) -> None:
+        for publisher, features in ((self._current, subgoal.current), (self._predicted, subgoal.predicted)):
+            if publisher.get_subscription_count() > 0:
+                publisher.publish(messages.features_to_message(features, subgoal.stamp_ns, subgoal.camera))
+
+
+def due(stamp_ns: int, last_look_ns: int, period_ns: int, epoch_stamp_ns: int) -> bool:
+    """Whether to look at an observation: from this epoch, and a replan period after the last look (or before it: the clock went back)."""
+    return stamp_ns > epoch_stamp_ns and (stamp_ns >= last_look_ns + period_ns or stamp_ns < last_look_ns)
+
+
+def noise_seed(run_seed: int, stamp_ns: int) -> int:
+    """Seed of one chunk's noise: a hash, so that neighbouring stamps have unrelated noise."""
+    return int.from_bytes(hashlib.blake2b(f"{run_seed}/{stamp_ns}".encode(), digest_size=4).digest(), "little")
+
+
+def main() -> int:
+    return run(PolicyNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,199 @@
+"""Client of a running graph: starts and ends episodes, and measures what happens from the topics alone."""
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseStamped
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from numpy.typing import NDArray
+from rcl_interfaces.msg import Parameter as ParameterMessage
+from rcl_interfaces.msg import ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
+
+from lawam_ros.contract.errors import LawamError
+from lawam_ros.contract.load import Contract
+from lawam_ros.contract.records import JointCommand
+from lawam_ros.nodes import messages, qos
+from lawam_ros.nodes.images import image_to_rgb
+from lawam_ros.nodes.status import ExecutorStatus, status_from_message
+
+_SERVICE_S = 10.0
+
+
+@dataclass(frozen=True)
+class WorldReport:
+    """``sim/status``: the seed it speaks of, simulated time, verdict and the stages reached."""
+
+    seed: int
+    time_s: float
+    success: bool
+    final_error_m: float
+    min_tcp_object_distance_m: float
+    stages: dict[str, bool]
+
+
+@dataclass
+class Measurements:
+    """Samples of a whole run: milliseconds, and how many set-points arrived over which span of stamps."""
+
+    chunk_ms: list[float] = field(default_factory=list)
+    observation_to_command_ms: list[float] = field(default_factory=list)
+    commands: int = 0
+    command_span_s: float = 0.0
+
+
+class RunClient:
+    """Spins a node of its own in a thread; every attribute read here is replaced as a whole by the callbacks."""
+
+    def __init__(self, contract: Contract, namespace: str, domain: int, on_command: Callable[[JointCommand], None]) -> None:
+        self._contract = contract
+        self._context = Context()
+        rclpy.init(context=self._context, domain_id=domain, signal_handler_options=SignalHandlerOptions.NO)
+        self._node = rclpy.create_node("lawam_run", context=self._context, namespace=namespace)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        self._on_command = on_command
+        self.status: ExecutorStatus | None = None
+        self.world: WorldReport | None = None
+        self.frame: NDArray[np.uint8] | None = None
+        self.heatmap: NDArray[np.uint8] | None = None
+        self.path_m: list[NDArray[np.float64]] = []
+        self.targets_m: NDArray[np.float64] | None = None
+        self.last_heartbeat_s = 0.0
+        self.policy_report: dict[str, str] = {}
+        self.measurements = Measurements()
+        self._chunk_stamps: dict[int, int] = {}
+        self._last_command_ns = 0
+        self._subscribe()
+        self._thread = threading.Thread(target=self._executor.spin, name="run-client", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._executor.shutdown(timeout_sec=1.0)
+        self._thread.join(timeout=1.0)
+        self._node.destroy_node()
+        rclpy.try_shutdown(context=self._context)
+
+    def transition(self, transition: int) -> bool:
+        """Ask the executor for one lifecycle transition; whether it was made."""
+        client = self._node.create_client(ChangeState, "chunk_executor/change_state")
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return bool(self._call(client, request, "chunk_executor/change_state").success)
+
+    def configure_executor(self) -> bool:
+        return self.transition(Transition.TRANSITION_CONFIGURE)
+
+    def activate_executor(self) -> bool:
+        return self.transition(Transition.TRANSITION_ACTIVATE)
+
+    def deactivate_executor(self) -> bool:
+        return self.transition(Transition.TRANSITION_DEACTIVATE)
+
+    def reset_world(self, seed: int) -> None:
+        """Put the simulated world to the start of an episode and forget what was seen of the last one."""
+        value = ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=int(seed))
+        request = SetParameters.Request(parameters=[ParameterMessage(name="seed", value=value)])
+        reply = self._call(self._node.create_client(SetParameters, "sim/set_parameters"), request, "sim/set_parameters")
+        if not reply.results[0].successful:
+            raise LawamError(f"the simulation refused seed {seed}: {reply.results[0].reason}")
+        self._call(self._node.create_client(Trigger, "sim/reset"), Trigger.Request(), "sim/reset")
+        self.path_m, self.targets_m, self.heatmap, self.frame = [], None, None, None
+
+    def heartbeat_age_s(self) -> float:
+        return time.monotonic() - self.last_heartbeat_s
+
+    def _call(self, client: rclpy.client.Client, request: object, name: str) -> object:  # type: ignore[name-defined]
+        try:
+            if not client.wait_for_service(timeout_sec=_SERVICE_S):
+                raise LawamError(f"expected service {name} within {_SERVICE_S:.0f} s; it did not come up")
+            done = threading.Event()
+            future = client.call_async(request)
+            future.add_done_callback(lambda _: done.set())
+            if not done.wait(_SERVICE_S):
+                raise LawamError(f"expected an answer of {name} within {_SERVICE_S:.0f} s; none came")
+            return future.result()
+        finally:
+            self._node.destroy_client(client)
+
+    def _subscribe(self) -> None:
+        robot, policy = self._contract.robot, self._contract.task.policy
+        camera = robot.camera(policy.primary_cameras[0])
+        subscribe = self._node.create_subscription
+        subscribe(DiagnosticArray, "lawam/status", self._on_status, qos.LATCHED)
+        subscribe(DiagnosticArray, "sim/status", self._on_world, qos.LATCHED)
+        subscribe(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.DIAGNOSTICS)
+        subscribe(Header, "lawam/heartbeat", self._on_heartbeat, qos.BEAT)
+        subscribe(JointTrajectory, "lawam/action_chunk", self._on_chunk, qos.CHUNK)
+        subscribe(JointTrajectory, robot.sim_command_topic, self._on_command_message, qos.COMMAND)
+        subscribe(PoseStamped, f"lawam/reference_pose/{robot.arms[0].name}", self._on_pose, qos.REFERENCE)
+        subscribe(Image, camera.topic, lambda message: self._keep("frame", image_to_rgb(message, camera)), qos.IMAGE_IN)
+        subscribe(Image, "lawam/subgoal/heatmap", lambda message: self._keep("heatmap", image_to_rgb(message, camera)), qos.IMAGE_IN)
+
+    def _keep(self, name: str, picture: NDArray[np.uint8]) -> None:
+        setattr(self, name, picture)
+
+    def _on_heartbeat(self, _: Header) -> None:
+        self.last_heartbeat_s = time.monotonic()
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.name == "policy":
+                self.policy_report = messages.values_by_key(status)
+
+    def _on_pose(self, message: PoseStamped) -> None:
+        self.path_m.append(messages.pose_from_message(message).position_m)
+
+    def _on_chunk(self, message: JointTrajectory) -> None:
+        try:
+            chunk = messages.chunk_from_message(message)
+        except messages.BadMessage:
+            return
+        self._chunk_stamps[chunk.sequence] = chunk.stamp_ns
+        columns = [chunk.components.index(f"{self._contract.robot.arms[0].name}/{axis}") for axis in "xyz"]
+        self.targets_m = chunk.values[:, columns]
+
+    def _on_status(self, message: DiagnosticArray) -> None:
+        status = status_from_message(message)
+        stamp_ns = self._chunk_stamps.pop(status.accepted_sequence, None)
+        if stamp_ns is not None:
+            self.measurements.observation_to_command_ms.append((status.stamp_ns - stamp_ns) * 1e-6)
+        self.status = status
+
+    def _on_world(self, message: DiagnosticArray) -> None:
+        values = messages.values_by_key(message.status[0])
+        self.world = WorldReport(
+            seed=int(values["seed"]),
+            time_s=float(values["time_s"]),
+            success=values["success"] == "True",
+            final_error_m=_finite(values["final_error_m"]),
+            min_tcp_object_distance_m=_finite(values["min_tcp_object_distance_m"]),
+            stages={key.removeprefix("stage_"): value == "True" for key, value in values.items() if key.startswith("stage_")},
+        )
+
+    def _on_command_message(self, message: JointTrajectory) -> None:
+        command = messages.command_from_message(message, self._contract.robot)
+        gap_s = (command.stamp_ns - self._last_command_ns) * 1e-9
+        if 0 < gap_s < 0.5:  # a longer gap lies between episodes
+            self.measurements.commands += 1
+            self.measurements.command_span_s += gap_s
+        self._last_command_ns = command.stamp_ns
+        self._on_command(command)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else math.nan

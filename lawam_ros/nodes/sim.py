@@ -1,0 +1,185 @@
+"""Simulation node: a MuJoCo world behind the topics of a real robot, in real time.
+
+Physics runs in one thread and the cameras in another with data of their own; MuJoCo releases the interpreter in both.
+"""
+
+import sys
+import threading
+import time
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
+from numpy.typing import NDArray
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo, Image, JointState
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
+
+from lawam_ros.contract.paths import urdf_dir
+from lawam_ros.nodes import messages, qos
+from lawam_ros.nodes.images import rgb_to_image
+from lawam_ros.nodes.managed import ManagedNode, run
+from lawam_ros.nodes.parameters import Parameter
+from lawam_ros.sim.renderer import choose_renderer
+
+SEED = Parameter("seed", 0, "Seed of the world at the next reset.", low=0, high=2**31 - 1, read_only=False)
+JOINT_STATES_HZ = Parameter("joint_states_hz", 125.0, "Rate of joint_states.", low=20.0, high=500.0)
+STATUS_HZ = Parameter("status_hz", 10.0, "Rate of sim/status.", low=1.0, high=50.0)
+TABLE = (SEED, JOINT_STATES_HZ, STATUS_HZ)
+
+_STEP_S = 0.004
+_MAX_CATCH_UP_S = 0.1
+
+
+class SimNode(ManagedNode):
+    """Joint states and camera images out, stamped set-points of ``sim_controller/joint_trajectory`` in."""
+
+    def __init__(self) -> None:
+        super().__init__("sim", TABLE)
+        self._lock = threading.Lock()
+        self._running = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._inputs: Node | None = None
+        self._frames = 0
+        self._behind_s = 0.0
+        self._bad_commands = 0
+
+    def setup(self) -> None:
+        choose_renderer()  # before MuJoCo is imported anywhere in this process
+        from lawam_ros.sim.success import PickPlaceMeasure
+        from lawam_ros.sim.world import World
+
+        contract = self._contract = self.contract()
+        robot = contract.robot
+        self._world = World(contract)
+        self._new_measure = lambda: PickPlaceMeasure(self._world.parameters.cube_size_m, self._world.parameters.success_radius_m)
+        self._joint_states = self.create_publisher(JointState, robot.joint_states_topic, qos.REFERENCE)
+        self._status = self.create_publisher(DiagnosticArray, "sim/status", qos.LATCHED)
+        self._description = self.create_publisher(String, "robot_description", qos.LATCHED)
+        self._description.publish(String(data=(urdf_dir() / robot.urdf).read_text(encoding="utf-8")))
+        self._images = {camera.name: self.create_publisher(Image, camera.topic, qos.IMAGE_OUT) for camera in robot.cameras}
+        self._infos = {
+            camera.name: self.create_publisher(CameraInfo, camera.topic.rsplit("/", 1)[0] + "/camera_info", qos.SENSOR)
+            for camera in robot.cameras
+        }
+        self._reset_service = self.create_service(Trigger, "sim/reset", self._on_reset)
+        self._reset()
+        self._inputs = Node("sim_inputs", namespace=self.get_namespace(), use_global_arguments=False)
+        self._inputs.create_subscription(JointTrajectory, robot.sim_command_topic, self._on_command, qos.COMMAND)
+        self._input_executor = SingleThreadedExecutor()
+        self._input_executor.add_node(self._inputs)
+        self._input_thread = threading.Thread(target=self._input_executor.spin, name="inputs", daemon=True)
+        self._input_thread.start()
+
+    def start(self) -> None:
+        self._running.set()
+        loops = (("physics", self._physics), ("cameras", self._cameras))
+        self._threads = [threading.Thread(target=loop, name=name, daemon=True) for name, loop in loops]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        self._running.clear()
+        for thread in self._threads:
+            thread.join(timeout=2.0)
+
+    def teardown(self) -> None:
+        if self._inputs is not None:
+            self._input_executor.shutdown(timeout_sec=1.0)
+            self._input_thread.join(timeout=1.0)
+            self._inputs.destroy_node()
+            self._inputs = None
+
+    def report(self) -> tuple[str, dict[str, object]]:
+        problem = f"physics is {self._behind_s:.1f} s behind the wall clock" if self._behind_s > 1.0 else ""
+        return problem, {"frames": self._frames, "behind_s": self._behind_s, "bad_commands": self._bad_commands}
+
+    def _on_reset(self, _: Trigger.Request, reply: Trigger.Response) -> Trigger.Response:
+        reply.success, reply.message = True, f"reset with seed {self._reset()}"
+        return reply
+
+    def _reset(self) -> int:
+        seed = int(self.get_parameter("seed").value)
+        with self._lock:
+            self._world.reset(seed)
+            self._measure = self._new_measure()
+            self._seed = seed
+        return seed
+
+    def _on_command(self, message: JointTrajectory) -> None:
+        try:
+            command = messages.command_from_message(message, self._contract.robot)
+        except messages.BadMessage as error:
+            self._bad_commands += 1
+            self.get_logger().warning(f"set-point dropped: {error}", throttle_duration_sec=1.0)
+            return
+        with self._lock:
+            self._world.apply(command)
+
+    def _physics(self) -> None:
+        every_joints = max(1, round(1.0 / (_STEP_S * float(self.get_parameter("joint_states_hz").value))))
+        every_status = max(1, round(1.0 / (_STEP_S * float(self.get_parameter("status_hz").value))))
+        start, index = time.monotonic(), 0
+        while self._running.is_set():
+            late = time.monotonic() - (start + index * _STEP_S)
+            if late < 0:
+                time.sleep(-late)
+            elif late > _MAX_CATCH_UP_S:  # a world that hurries after a stall would move the arm faster than commanded
+                self._behind_s += late
+                start += late
+            with self._lock:
+                self._world.step(_STEP_S)
+                positions, velocities = self._world.joint_positions(), self._world.joint_velocities()
+                stamp_ns = self.get_clock().now().nanoseconds
+                self._measure.update(self._world.state())
+            if index % every_joints == 0:
+                self._joint_states.publish(messages.joint_state_to_message(stamp_ns, positions, velocities))
+            if index % every_status == 0:
+                self._publish_status(stamp_ns)
+            index += 1
+
+    def _publish_status(self, stamp_ns: int) -> None:
+        with self._lock:
+            result, seed, time_s = self._measure.result(), self._seed, self._world.time_s
+        values: dict[str, object] = {
+            "seed": seed,
+            "time_s": time_s,
+            "success": result.success,
+            "final_error_m": result.final_error_m,
+            "min_tcp_object_distance_m": result.min_tcp_cube_distance_m,
+            **{f"stage_{name}": reached for name, reached in result.stages.items()},
+        }
+        self._status.publish(messages.diagnostics(stamp_ns, "sim/status", "", values))
+
+    def _cameras(self) -> None:
+        from lawam_ros.sim.cameras import CameraRig  # the GL context belongs to the thread that makes it
+
+        cameras = self._contract.robot.cameras
+        rig = CameraRig(self._world.model, cameras)
+        period_s = 1.0 / max(camera.rate_hz for camera in cameras)
+        next_s = time.monotonic()
+        while self._running.is_set():
+            with self._lock:
+                snapshot, stamp_ns = self._world.snapshot(), self.get_clock().now().nanoseconds
+            for name, picture in rig.pictures(snapshot).items():
+                self._publish_image(name, picture, stamp_ns)
+            self._frames += 1
+            next_s = max(next_s + period_s, time.monotonic())
+            time.sleep(max(0.0, next_s - time.monotonic()))
+        rig.close()
+
+    def _publish_image(self, name: str, picture: NDArray[np.uint8], stamp_ns: int) -> None:
+        message = rgb_to_image(picture, stamp_ns, f"{name}_optical_frame")
+        self._images[name].publish(message)
+        info = CameraInfo(header=message.header, height=message.height, width=message.width, distortion_model="plumb_bob")
+        self._infos[name].publish(info)
+
+
+def main() -> int:
+    return run(SimNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""What the policy node asks of a policy."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lawam_ros.contract.records import Observation, Subgoal
+
+Array = NDArray[np.float64]
+
+Reference = Mapping[str, Array]
+"""Arm name -> commanded row (8,) ``x y z qx qy qz qw gripper`` at the observation's time, in the arm's base frame (m, unit quaternion, m)."""
+
+
+@dataclass(frozen=True)
+class Inference:
+    """What came out of one look: action vectors (N, D) in the policy's own space, the subgoal if there is one, milliseconds per stage."""
+
+    actions: Array
+    subgoal: Subgoal | None = None
+    stage_ms: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Absolute targets (N, len(components)) at time_from_start_s (N,) after the observation."""
+
+    components: tuple[str, ...]
+    values: Array
+    time_from_start_s: Array
+
+
+class Policy(Protocol):
+    """A policy looks (slow, no robot state but the observation) and then places what it saw (fast, on the commanded pose).
+
+    The two steps are apart so that waiting for the commanded pose of the observation's instant costs no latency.
+    """
+
+    description: str
+
+    def warm_up(self) -> None:
+        """First inference on made-up input, so that the first real one is not slow."""
+
+    def look(self, observation: Observation, seed: int) -> Inference:
+        """One inference. ``seed`` fixes the noise."""
+
+    def place(self, inference: Inference, reference: Reference) -> Targets:
+        """Action vectors as absolute targets."""

@@ -1,0 +1,84 @@
+"""LaWAM behind the policy interface: slots of the contract in and out of the engine."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lawam_ros.contract.errors import UserMistake
+from lawam_ros.contract.load import Contract
+from lawam_ros.contract.records import Observation, Pose, Subgoal
+from lawam_ros.contract.robot import CARTESIAN_COMPONENTS
+from lawam_ros.data.action_space import ABSOLUTE_WIDTH, absolute_from_relative, action_width, state_vector
+from lawam_ros.model.engine import Engine
+from lawam_ros.policies.interface import Inference, Reference, Targets
+
+
+class LawamPolicy:
+    """Runs one checkpoint on one contract; what does not fit is refused here, before anything moves."""
+
+    def __init__(self, engine: Engine, contract: Contract) -> None:
+        engine.check(contract.task.policy, contract.robot.embodiment_id)
+        self._engine = engine
+        self._contract = contract
+        self.description = engine.checkpoint.path.name
+
+    def warm_up(self) -> None:
+        robot = self._contract.robot
+        images = {c.name: np.zeros((c.height, c.width, 3), np.uint8) for c in robot.cameras}
+        pose = Pose(np.zeros(3), np.array([1.0, 0.0, 0.0, 0.0]))
+        observation = Observation(
+            stamp_ns=0,
+            images=images,
+            image_stamps_ns=dict.fromkeys(images, 0),
+            tcp={arm.name: pose for arm in robot.arms},
+            gripper_m={arm.name: 0.0 for arm in robot.arms},
+            joints_rad=np.zeros(len(robot.joint_names)),
+            instruction=self._contract.task.instruction,
+        )
+        reference = np.zeros(ABSOLUTE_WIDTH)
+        reference[6] = 1.0
+        try:
+            self.place(self.look(observation, seed=0), {arm.name: reference for arm in robot.arms})
+        except ValueError as error:
+            raise UserMistake(
+                f"checkpoint {self.description} does not fit task {self._contract.task.name} on {robot.name}: {error}"
+            ) from error
+
+    def look(self, observation: Observation, seed: int) -> Inference:
+        policy, robot = self._contract.task.policy, self._contract.robot
+        result = self._engine.infer(
+            primary=[observation.images[name] for name in policy.primary_cameras],
+            wrist=[observation.images[name] for name in policy.wrist_cameras],
+            instruction=observation.instruction,
+            state=self._state(observation),
+            embodiment_id=robot.embodiment_id,
+            action_hz=policy.action_hz,
+            seed=seed,
+        )
+        subgoal = Subgoal(
+            stamp_ns=observation.stamp_ns,
+            camera=policy.primary_cameras[0],
+            grid_hw=result.grid_hw,
+            current=result.h_t,
+            predicted=result.h_t1,
+        )
+        return Inference(actions=np.asarray(result.actions, dtype=float), subgoal=subgoal, stage_ms=result.stage_ms)
+
+    def place(self, inference: Inference, reference: Reference) -> Targets:
+        policy, arms = self._contract.task.policy, self._contract.robot.arms
+        width = action_width(policy.action)
+        values = [
+            absolute_from_relative(inference.actions[:, i * width : (i + 1) * width], reference[arm.name], policy.action)
+            for i, arm in enumerate(arms)
+        ]
+        steps = np.arange(len(inference.actions)) + policy.action_offset_steps
+        return Targets(
+            components=tuple(f"{arm.name}/{component}" for arm in arms for component in CARTESIAN_COMPONENTS),
+            values=np.concatenate(values, axis=1),
+            time_from_start_s=steps / policy.action_hz,
+        )
+
+    def _state(self, observation: Observation) -> NDArray[np.float64]:
+        slots = self._contract.task.policy.state
+        return np.concatenate(
+            [state_vector(observation.tcp[arm.name], observation.gripper_m[arm.name], slots) for arm in self._contract.robot.arms]
+        )

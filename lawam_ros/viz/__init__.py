@@ -1,0 +1,1 @@
+"""Pictures of what the policy foresees: arrays in, arrays out."""
