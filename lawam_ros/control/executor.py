@@ -1,0 +1,368 @@
+"""The chunk executor without clock and without ROS: chunks in, one joint command per tick out, the stop ladder in between."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lawam_ros.contract.errors import LawamError
+from lawam_ros.contract.load import Contract
+from lawam_ros.contract.records import ActionChunk, JointCommand, Pose
+
+from . import ladder
+from .acceptance import Situation, judge_chunk
+from .ladder import Event, Rung, State, climb
+from .measured import MeasuredJoints
+from .motion import Motion
+
+Array = NDArray[np.float64]
+
+MAX_MADE_UP_PERIODS = 3
+_TRACKING_HOLD_S = 0.2
+_TRACKING_STOP_S = 0.7
+_IK_HOLD_S = 0.5
+_IK_ERROR_M = 0.03
+_HOLD_TIMEOUT_S = 3.0
+
+
+class ActivationRefused(LawamError):
+    """Motion must not start: the sentence says why."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """What the executor says about itself (architecture: lawam/status). Times are int ns on the executor's clock.
+
+    hold_since_ns: since when the arm stands in HOLD; None in every other state and while it still brakes.
+    initialised_from: where the commanded joints came from at the last start, ``measured`` or ``command``; empty before.
+    """
+
+    state: str
+    reason: str
+    hold_since_ns: int | None
+    epoch: int
+    epoch_stamp_ns: int
+    instruction: str
+    initialised_from: str
+    accepted_sequence: int | None
+    judged_stamp_ns: int | None
+    rejected: int
+    rejected_reason: str
+
+
+@dataclass(frozen=True)
+class TickOutput:
+    """command: set-point after all limits (None while inactive and nothing was measured yet). poses: arm -> commanded TCP pose in its base
+    frame. repeated: the tick came too early to move on, the command is the previous one."""
+
+    command: JointCommand | None
+    poses: dict[str, Pose]
+    status: Status
+    counters: dict[str, int]
+    repeated: bool = False
+
+
+class ChunkExecutor:
+    """Deterministic: the same calls with the same times give the same commands. All times are int ns on one clock of the caller's.
+
+    Call ``tick`` every robot period; everything else may be called in between, from the same thread. Commands are stamped on a grid of whole
+    periods. Inactive, the command echoes the measured joints at rest.
+    """
+
+    def __init__(self, contract: Contract, urdf_text: str) -> None:
+        self._contract = contract
+        self._robot = contract.robot
+        self._period_ns = contract.robot.tick_period_ns
+        self._motion = Motion(contract.robot, urdf_text)
+        self._measured = MeasuredJoints(contract.robot)
+        self._rung = Rung()
+        self._stamp_ns = 0
+        self._epoch = 0
+        self._epoch_stamp_ns = 0
+        self._instruction = contract.task.instruction
+        self._initialised_from = ""
+        self._resting_since_ns: int | None = None
+        self._accepted_sequence: int | None = None
+        self._judged_stamp_ns: int | None = None
+        self._rejected = 0
+        self._rejected_reason = ""
+        self._heartbeat_ns: int | None = None
+        self._deactivating = False
+        self._braking_since_ns: int | None = None
+        self._off_track_since_ns: int | None = None
+        self._ik_error_since_ns: int | None = None
+        self._counters = {"ticks": 0, "late_ticks": 0, "retimed_ticks": 0, "guard_failures": 0}
+
+    # Inputs
+
+    def set_instruction(self, text: str, now_ns: int) -> None:
+        """A changed instruction raises the epoch: chunks inferred for the old one are refused."""
+        if text != self._instruction:
+            self._instruction = text
+            self._raise_epoch(now_ns)
+
+    def measured(self, stamp_ns: int, positions: Mapping[str, float]) -> None:
+        """Measured joint positions by URDF name (rad; fingers in m). A value that is not finite stops the arm."""
+        self._measured.update(stamp_ns, positions)
+        if self._measured.broken:
+            self.request_stop("joint_states_invalid", stamp_ns)
+
+    def heartbeat(self, now_ns: int) -> None:
+        """The policy is alive. Its silence is watched from the first one after activation on."""
+        self._heartbeat_ns = now_ns
+
+    def offer_chunk(self, chunk: ActionChunk, now_ns: int) -> str | None:
+        """Take a chunk and release it at once, or refuse it. None: it runs; else a short reason."""
+        reason = self._refusal() or judge_chunk(chunk, self._contract, self._situation(now_ns))
+        self._judged_stamp_ns = chunk.stamp_ns
+        if reason is not None:
+            self._rejected += 1
+            self._rejected_reason = reason
+            return reason
+        self._accepted_sequence = chunk.sequence
+        self._motion.release(chunk, self._contract.task.policy.action_hz, self._stamp_ns, self._resting_since_ns)
+        self._rung = climb(self._rung, Event.CHUNK)
+        self._resting_since_ns = None
+        self._ik_error_since_ns = None
+        return None
+
+    # The ladder from outside
+
+    def activate(self, now_ns: int) -> None:
+        """Start at rest from the measured joints, in HOLD(waiting_for_chunk), with a new epoch. Raises ActivationRefused."""
+        if self._rung.state != State.INACTIVE:
+            raise ActivationRefused(f"expected an inactive executor to activate, it is in {self._rung.state}; deactivate it first")
+        if not self._instruction.strip():
+            raise ActivationRefused("expected an instruction for the policy, got an empty one; pass instruction:='what to do'")
+        problem = self._measured.problem(now_ns)
+        if problem:
+            raise ActivationRefused(problem)
+        self._motion.start(self._measured.joints_rad, self._measured.openings_m)
+        self._initialised_from = "measured"
+        self._heartbeat_ns = None
+        self._deactivating = False
+        self._stamp_ns = now_ns
+        self._resting_since_ns = now_ns
+        self._forget_troubles()
+        self._raise_epoch(now_ns)
+        self._rung = climb(self._rung, Event.ACTIVATE, ladder.WAITING)
+
+    def deactivate(self, now_ns: int) -> None:
+        """Brake to rest on the path, then INACTIVE (some ticks later, see the status)."""
+        if self._rung.state != State.INACTIVE:
+            self._deactivating = True
+            self.request_hold(ladder.DEACTIVATING, now_ns)
+
+    def request_hold(self, reason: str, now_ns: int) -> None:
+        """Brake to rest on the path. A reason of the caller's own lasts until ``release_hold`` or ``reset``."""
+        self._rung = climb(self._rung, Event.HOLD, reason)
+
+    def release_hold(self, reason: str, now_ns: int) -> None:
+        """The reason of a hold is gone: the next chunk may move the arm."""
+        if self._rung == Rung(State.HOLD, reason):
+            self._rung = Rung(State.HOLD, ladder.WAITING)
+
+    def request_stop(self, reason: str, now_ns: int) -> None:
+        """Largest allowed deceleration of every joint, then LATCHED."""
+        self._rung = climb(self._rung, Event.STOP, reason)
+
+    def reset(self, now_ns: int) -> str | None:
+        """Leave LATCHED (or a lasting HOLD) for HOLD(waiting_for_chunk) from the last command. None, or a sentence why not."""
+        if self._rung.state not in (State.LATCHED, State.HOLD):
+            return f"expected LATCHED or HOLD to reset, the executor is in {self._rung.state}"
+        if self._deactivating:
+            return "the executor is being deactivated; activate it instead"
+        if self._resting_since_ns is None:
+            return "the arm has not come to rest yet; reset again when it stands"
+        problem = self._measured.problem(now_ns) or self._distance_problem() or self._policy_problem(now_ns)
+        if problem:
+            return problem
+        self._motion.hold_here()
+        self._initialised_from = "command"
+        self._resting_since_ns = self._stamp_ns
+        self._forget_troubles()
+        self._raise_epoch(now_ns)
+        self._rung = climb(self._rung, Event.RESET, ladder.WAITING)
+        return None
+
+    def clock_jumped(self, now_ns: int) -> None:
+        """ROS time jumped against the clock: what was stamped before means nothing now. Brakes on the path, waits for a new chunk."""
+        self._measured.restamp(now_ns)
+        if self._heartbeat_ns is not None:
+            self._heartbeat_ns = now_ns
+        self._raise_epoch(now_ns)
+        self.request_hold(ladder.CLOCK_JUMPED, now_ns)
+
+    # The tick
+
+    def tick(self, now_ns: int) -> TickOutput:
+        """One command. A late tick makes up whole periods up to three; after a longer gap the plan is shifted and goes on with one period."""
+        self._counters["ticks"] += 1
+        if self._rung.state == State.INACTIVE:
+            return self._echo(now_ns)
+        self._watch(now_ns)
+        periods = self._periods_due(now_ns)
+        for _ in range(periods):
+            self._advance()
+        if periods:
+            self._settle()
+        return self._output(repeated=periods == 0)
+
+    @property
+    def status(self) -> Status:
+        holding = self._rung.state == State.HOLD
+        return Status(
+            state=str(self._rung.state),
+            reason=self._rung.reason,
+            hold_since_ns=self._resting_since_ns if holding else None,
+            epoch=self._epoch,
+            epoch_stamp_ns=self._epoch_stamp_ns,
+            instruction=self._instruction,
+            initialised_from=self._initialised_from,
+            accepted_sequence=self._accepted_sequence,
+            judged_stamp_ns=self._judged_stamp_ns,
+            rejected=self._rejected,
+            rejected_reason=self._rejected_reason,
+        )
+
+    def _periods_due(self, now_ns: int) -> int:
+        """Periods to integrate; moves the stamp. A quarter of a period early still counts as on time."""
+        due = (now_ns - self._stamp_ns + self._period_ns // 4) // self._period_ns
+        if due <= 0:
+            return 0
+        self._stamp_ns += due * self._period_ns
+        if due > 1:
+            self._counters["late_ticks"] += 1
+        if due > MAX_MADE_UP_PERIODS:
+            self._counters["retimed_ticks"] += 1
+            return 1
+        return due
+
+    def _advance(self) -> None:
+        if self._rung.state in (State.STOP, State.LATCHED):
+            failure = self._motion.stop_tick()
+        else:
+            failure = self._motion.follow_tick(running=self._rung.state == State.RUN)
+        if failure is not None:
+            self._counters["guard_failures"] += 1
+            self.request_stop(f"guard_{failure}", self._stamp_ns)
+
+    def _settle(self) -> None:
+        """Rungs that follow from where the motion has got to."""
+        if self._rung.state == State.RUN and self._motion.plan_ended:
+            self._rung = climb(self._rung, Event.HOLD, ladder.PLAN_ENDED)
+        if self._rung.state == State.RUN or not self._motion.resting:
+            self._resting_since_ns = None
+            self._watch_braking()
+            return
+        self._braking_since_ns = None
+        if self._resting_since_ns is None:
+            self._resting_since_ns = self._stamp_ns
+        if self._rung.state == State.STOP:
+            self._rung = climb(self._rung, Event.STOPPED)
+        if self._rung.reason in ladder.LATCHING_REASONS:
+            self._rung = climb(self._rung, Event.LATCH)
+        if self._deactivating:
+            self._deactivating = False
+            self._rung = climb(self._rung, Event.DEACTIVATED)
+
+    def _watch_braking(self) -> None:
+        """A hold that does not come to rest is a fault of ours: stop instead."""
+        if self._rung.state != State.HOLD:
+            self._braking_since_ns = None
+        elif self._braking_since_ns is None:
+            self._braking_since_ns = self._stamp_ns
+        elif self._stamp_ns - self._braking_since_ns > _HOLD_TIMEOUT_S * 1e9:
+            self.request_stop("hold_without_rest", self._stamp_ns)
+
+    # Watches
+
+    def _watch(self, now_ns: int) -> None:
+        budgets = self._robot.budgets
+        if self._measured.age_s(now_ns) > budgets.joint_state_age_s:
+            self.request_stop("joint_states_lost", now_ns)
+        if self._heartbeat_ns is not None and (now_ns - self._heartbeat_ns) * 1e-9 > budgets.heartbeat_age_s:
+            self.request_hold(ladder.POLICY_LOST, now_ns)
+        off_s, self._off_track_since_ns = _lasting(self._distance_rad() > budgets.tracking_error_rad, self._off_track_since_ns, now_ns)
+        if off_s > _TRACKING_STOP_S:
+            self.request_stop(ladder.TRACKING_ERROR, now_ns)
+        elif off_s > _TRACKING_HOLD_S:
+            self.request_hold(ladder.TRACKING_ERROR, now_ns)
+        ik_s, self._ik_error_since_ns = _lasting(self._motion.ik_error_m > _IK_ERROR_M, self._ik_error_since_ns, now_ns)
+        if ik_s > _IK_HOLD_S:
+            self.request_hold(ladder.IK_ERROR, now_ns)
+
+    def _distance_rad(self) -> float:
+        return float(np.abs(self._motion.joints.position - self._measured.joints_rad).max())
+
+    def _distance_problem(self) -> str:
+        budget, distance = self._robot.budgets.tracking_error_rad, self._distance_rad()
+        if distance <= budget:
+            return ""
+        return f"expected measured joints within {budget:g} rad of the last command, got {distance:.3f} rad; deactivate and activate to start from the measured pose"
+
+    def _policy_problem(self, now_ns: int) -> str:
+        if self._heartbeat_ns is None or (now_ns - self._heartbeat_ns) * 1e-9 <= self._robot.budgets.heartbeat_age_s:
+            return ""
+        age_s = (now_ns - self._heartbeat_ns) * 1e-9
+        return f"expected a living policy, its last heartbeat is {age_s:.1f} s old; start the policy and reset again"
+
+    def _forget_troubles(self) -> None:
+        self._braking_since_ns = self._off_track_since_ns = self._ik_error_since_ns = None
+
+    # Chunks and epochs
+
+    def _refusal(self) -> str | None:
+        if self._rung.state in (State.INACTIVE, State.STOP, State.LATCHED):
+            return str(self._rung.state).lower()
+        if self._rung.state == State.HOLD and self._rung.reason not in ladder.PASSING_REASONS:
+            return "hold"
+        return None
+
+    def _situation(self, now_ns: int) -> Situation:
+        return Situation(
+            now_ns=now_ns,
+            epoch=self._epoch,
+            epoch_stamp_ns=self._epoch_stamp_ns,
+            last_sequence=self._accepted_sequence,
+            resting_since_ns=self._resting_since_ns,
+            commanded=self._motion.poses(),
+        )
+
+    def _raise_epoch(self, now_ns: int) -> None:
+        self._epoch += 1
+        self._epoch_stamp_ns = now_ns
+        self._accepted_sequence = None
+
+    # Outputs
+
+    def _echo(self, now_ns: int) -> TickOutput:
+        self._stamp_ns = now_ns
+        if not self._measured.complete or self._measured.broken:
+            return TickOutput(None, {}, self.status, self._all_counters())
+        joints = self._measured.joints_rad
+        zero = np.zeros_like(joints)
+        command = JointCommand(now_ns, joints.copy(), zero, zero, dict(self._measured.openings_m))
+        return TickOutput(command, self._motion.poses_at(joints), self.status, self._all_counters())
+
+    def _output(self, repeated: bool) -> TickOutput:
+        joints = self._motion.joints
+        command = JointCommand(self._stamp_ns, joints.position, joints.velocity, joints.acceleration, self._motion.openings())
+        return TickOutput(command, self._motion.poses(), self.status, self._all_counters(), repeated)
+
+    def _all_counters(self) -> dict[str, int]:
+        return {
+            **self._counters,
+            "limit_hits": self._motion.limit_hits,
+            "workspace_hits": self._motion.workspace_hits,
+            "ignored_joint_states": self._measured.ignored,
+        }
+
+
+def _lasting(wrong: bool, since_ns: int | None, now_ns: int) -> tuple[float, int | None]:
+    """For how long (s) something has been wrong, and since when (ns)."""
+    if not wrong:
+        return 0.0, None
+    since_ns = now_ns if since_ns is None else since_ns
+    return (now_ns - since_ns) * 1e-9, since_ns

@@ -1,0 +1,159 @@
+"""Forward kinematics and Jacobian of one serial arm read from a URDF."""
+
+import math
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lawam_ros.contract.errors import UserMistake
+from lawam_ros.contract.records import Pose
+
+from . import scalar_rotations
+
+Array = NDArray[np.float64]
+
+
+class Chain:
+    """Revolute joints between two frames of a URDF; constant transforms are multiplied out once.
+
+    Transforms are 4x4, metres; joint vectors follow ``joint_names`` (base to tip), rad.
+    """
+
+    def __init__(self, joint_names: tuple[str, ...], before_joint: Array, after_last: Array) -> None:
+        """before_joint: (n, 4, 4) constant transform in front of each rotation about its own +z; after_last: (4, 4) up to the TCP."""
+        self.joint_names = joint_names
+        self._constant = before_joint
+        self._x_columns = np.ascontiguousarray(before_joint[:, :, 0])
+        self._y_columns = np.ascontiguousarray(before_joint[:, :, 1])
+        self._after_last = after_last
+
+    @classmethod
+    def from_urdf(cls, urdf_text: str, base_frame: str, tcp_frame: str) -> "Chain":
+        """Chain from ``base_frame`` to ``tcp_frame``. Raises UserMistake where the URDF is broken or holds no such revolute chain."""
+        try:
+            root = ElementTree.fromstring(urdf_text)
+        except ElementTree.ParseError as error:
+            raise UserMistake(f"robot description: expected URDF, got text that is not XML ({error})") from error
+        parents: dict[str, ElementTree.Element] = {}
+        for joint in root.findall("joint"):
+            parents[_attribute(joint, "child", "link")] = joint
+        path: list[ElementTree.Element] = []
+        frame = tcp_frame
+        while frame != base_frame:
+            if frame not in parents or len(path) > len(parents):
+                raise UserMistake(f"robot description: no way from frame '{base_frame}' to '{tcp_frame}', stopped at '{frame}'; check the URDF")
+            path.append(parents[frame])
+            frame = _attribute(parents[frame], "parent", "link")
+        names: list[str] = []
+        constants: list[Array] = []
+        pending = np.eye(4)
+        for joint in reversed(path):
+            pending = pending @ _origin(joint)
+            kind = joint.get("type")
+            if kind in ("revolute", "continuous"):
+                align = _turn_z_to(_axis(joint))
+                names.append(str(joint.get("name")))
+                constants.append(pending @ align)
+                pending = align.T
+            elif kind != "fixed":
+                raise UserMistake(f"robot description: joint '{joint.get('name')}' is {kind}; expected revolute, continuous or fixed joints in an arm")
+        if not names:
+            raise UserMistake(f"robot description: no joint moves between '{base_frame}' and '{tcp_frame}'")
+        return cls(tuple(names), np.array(constants), pending)
+
+    def transform(self, q_rad: Array) -> Array:
+        """T_base_tcp (4, 4)."""
+        out = np.eye(4)
+        for local in self._locals(q_rad):
+            out = out.dot(local)
+        return out.dot(self._after_last)
+
+    def pose(self, q_rad: Array) -> Pose:
+        """TCP pose in the base frame."""
+        transform = self.transform(q_rad)
+        return Pose(position_m=transform[:3, 3].copy(), quat_xyzw=np.array(scalar_rotations.from_matrix(transform)))
+
+    def jacobian(self, q_rad: Array) -> Array:
+        """Geometric Jacobian (6, n) at the TCP in the base frame: rows vx vy vz (m/s), wx wy wz (rad/s)."""
+        return self.transform_and_jacobian(q_rad)[1]
+
+    def transform_and_jacobian(self, q_rad: Array) -> tuple[Array, Array]:
+        """T_base_tcp (4, 4) and the Jacobian (6, n) in one pass."""
+        frames = np.empty((len(self.joint_names), 4, 4))
+        frame = np.eye(4)
+        for i, local in enumerate(self._locals(q_rad)):
+            frame = frame.dot(local)
+            frames[i] = frame
+        tcp = frame.dot(self._after_last)
+        zx, zy, zz = frames[:, 0, 2], frames[:, 1, 2], frames[:, 2, 2]
+        arm = tcp[:3, 3] - frames[:, :3, 3]
+        rx, ry, rz = arm[:, 0], arm[:, 1], arm[:, 2]
+        jacobian = np.empty((6, len(self.joint_names)))
+        jacobian[0] = zy * rz - zz * ry
+        jacobian[1] = zz * rx - zx * rz
+        jacobian[2] = zx * ry - zy * rx
+        jacobian[3], jacobian[4], jacobian[5] = zx, zy, zz
+        return tcp, jacobian
+
+    def _locals(self, q_rad: Array) -> Array:
+        """Transform of each joint (n, 4, 4): its constant part turned about +z."""
+        cosine, sine = np.cos(q_rad)[:, None], np.sin(q_rad)[:, None]
+        local = self._constant.copy()
+        local[:, :, 0] = cosine * self._x_columns + sine * self._y_columns
+        local[:, :, 1] = cosine * self._y_columns - sine * self._x_columns
+        return local
+
+
+def _attribute(joint: ElementTree.Element, tag: str, name: str) -> str:
+    element = joint.find(tag)
+    value = None if element is None else element.get(name)
+    if value is None:
+        raise UserMistake(f"robot description: joint '{joint.get('name')}' has no <{tag} {name}=...>")
+    return value
+
+
+def _numbers(joint: ElementTree.Element, tag: str, name: str, default: str) -> Array:
+    element = joint.find(tag)
+    text = default if element is None else element.get(name, default)
+    try:
+        values = np.array([float(part) for part in text.split()])
+    except ValueError:
+        values = np.empty(0)
+    if values.shape != (3,) or not np.all(np.isfinite(values)):
+        raise UserMistake(f"robot description: joint '{joint.get('name')}', {tag} {name}: expected three finite numbers, got {text!r}")
+    return values
+
+
+def _origin(joint: ElementTree.Element) -> Array:
+    """URDF origin: xyz in m, rpy about fixed axes, R = Rz(yaw) Ry(pitch) Rx(roll)."""
+    roll, pitch, yaw = _numbers(joint, "origin", "rpy", "0 0 0")
+    cr, sr, cp, sp, cy, sy = math.cos(roll), math.sin(roll), math.cos(pitch), math.sin(pitch), math.cos(yaw), math.sin(yaw)
+    out = np.eye(4)
+    out[:3, :3] = [
+        [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
+        [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],
+        [-sp, cp * sr, cp * cr],
+    ]
+    out[:3, 3] = _numbers(joint, "origin", "xyz", "0 0 0")
+    return out
+
+
+def _axis(joint: ElementTree.Element) -> Array:
+    axis = _numbers(joint, "axis", "xyz", "1 0 0")
+    length = float(np.linalg.norm(axis))
+    if length < 1e-6:
+        raise UserMistake(f"robot description: joint '{joint.get('name')}' has an axis of zero length")
+    return axis / length
+
+
+def _turn_z_to(axis: Array) -> Array:
+    """Rotation (4, 4) that carries +z to ``axis``."""
+    out = np.eye(4)
+    if axis[2] > 1.0 - 1e-12:
+        return out
+    helper = np.array([1.0, 0.0, 0.0]) if abs(axis[0]) < 0.9 else np.array([0.0, 1.0, 0.0])
+    x = np.cross(helper, axis)
+    x /= np.linalg.norm(x)
+    out[:3, 0], out[:3, 1], out[:3, 2] = x, np.cross(axis, x), axis
+    return out

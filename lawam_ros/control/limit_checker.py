@@ -1,0 +1,101 @@
+"""An independent judge of stamped joint commands. It shares no code with the limiter and knows nothing of ticks or plans."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lawam_ros.contract.robot import JointLimits
+
+Array = NDArray[np.float64]
+
+RELATIVE_TOLERANCE = 1e-6
+"""Share of each limit granted for rounding: stamps are whole ns (2.5e-7 of a 4 ms tick) and messages are 64-bit floats."""
+POSITION_TOLERANCE_RAD = 1e-9
+_ROUNDING_RAD = 4e-15
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One limit broken by one joint. quantity: position, velocity, velocity_difference, acceleration, acceleration_difference,
+    jerk_difference, stamp or non_finite."""
+
+    stamp_ns: int
+    joint: int
+    quantity: str
+    value: float
+    limit: float
+
+
+class LimitChecker:
+    """Feed commands in order of publication; ``add`` returns what each one breaks.
+
+    Position, velocity and acceleration are taken from the command; velocity, acceleration and jerk also as the difference of positions,
+    velocities and accelerations to the command before over the difference of the stamps. A longer step between stamps is legal: it only
+    makes the differences smaller. A stamp that does not rise is a violation of its own, unless the command is repeated unchanged.
+    """
+
+    def __init__(self, limits: JointLimits) -> None:
+        self._limits = limits
+        self._last: tuple[int, Array, Array, Array] | None = None
+        self.commands = 0
+        self.violations = 0
+
+    def restart(self) -> None:
+        """Forget the command before: after an activation the commands start anew from the measured joints."""
+        self._last = None
+
+    def add(self, stamp_ns: int, positions: Array, velocities: Array, accelerations: Array) -> list[Violation]:
+        """Violations of one command; vectors (n,) in rad, rad/s, rad/s2."""
+        now = (int(stamp_ns), *(np.array(values, dtype=float) for values in (positions, velocities, accelerations)))
+        found = self._alone(*now)
+        if self._last is not None:
+            found += self._against(self._last, now)
+        self._last = now
+        self.commands += 1
+        self.violations += len(found)
+        return found
+
+    def _alone(self, stamp_ns: int, q: Array, v: Array, a: Array) -> list[Violation]:
+        limits = self._limits
+        bad = ~np.isfinite(q + v + a)
+        found = [Violation(stamp_ns, int(j), "non_finite", float("nan"), 0.0) for j in np.flatnonzero(bad)]
+        for j in np.flatnonzero(q > limits.upper_rad + POSITION_TOLERANCE_RAD):
+            found.append(Violation(stamp_ns, int(j), "position", float(q[j]), float(limits.upper_rad[j])))
+        for j in np.flatnonzero(q < limits.lower_rad - POSITION_TOLERANCE_RAD):
+            found.append(Violation(stamp_ns, int(j), "position", float(q[j]), float(limits.lower_rad[j])))
+        found += _beyond(stamp_ns, "velocity", v, limits.velocity_rad_s, 0.0)
+        found += _beyond(stamp_ns, "acceleration", a, limits.acceleration_rad_s2, 0.0)
+        return found
+
+    def _against(self, last: tuple[int, Array, Array, Array], now: tuple[int, Array, Array, Array]) -> list[Violation]:
+        stamp_ns, limits = now[0], self._limits
+        if stamp_ns <= last[0]:
+            same = stamp_ns == last[0] and all(np.array_equal(x, y) for x, y in zip(last[1:], now[1:], strict=True))
+            return [] if same else [Violation(stamp_ns, -1, "stamp", float(stamp_ns - last[0]), 0.0)]
+        step_s = (stamp_ns - last[0]) / 1e9
+        found = []
+        for quantity, values, before, limit in (
+            ("velocity_difference", now[1], last[1], limits.velocity_rad_s),
+            ("acceleration_difference", now[2], last[2], limits.acceleration_rad_s2),
+            ("jerk_difference", now[3], last[3], limits.jerk_rad_s3),
+        ):
+            found += _beyond(stamp_ns, quantity, (values - before) / step_s, limit, _ROUNDING_RAD / step_s)
+        return found
+
+
+def check_commands(
+    stamps_ns: Iterable[int], positions: Array, velocities: Array, accelerations: Array, limits: JointLimits
+) -> list[Violation]:
+    """Violations of a whole run: M stamps (int ns) and (M, n) arrays in rad, rad/s, rad/s2. See LimitChecker."""
+    checker = LimitChecker(limits)
+    found: list[Violation] = []
+    for stamp_ns, q, v, a in zip(stamps_ns, positions, velocities, accelerations, strict=True):
+        found += checker.add(stamp_ns, q, v, a)
+    return found
+
+
+def _beyond(stamp_ns: int, quantity: str, values: Array, limit: Array, rounding: float) -> list[Violation]:
+    over = np.flatnonzero(np.abs(values) > limit * (1.0 + RELATIVE_TOLERANCE) + rounding)
+    return [Violation(stamp_ns, int(j), quantity, float(values[j]), float(limit[j])) for j in over]

@@ -1,0 +1,96 @@
+"""Cubic spline with continuous second derivative through waypoints."""
+
+from bisect import bisect_right
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+class CubicSpline:
+    """C2 through (N, D) waypoints at strictly increasing times (s), N >= 1.
+
+    The end velocity is the one between the last two waypoints, not zero: a chunk is a window on a motion that goes on. At the start the
+    second derivative is zero. Outside its times the spline goes on in a straight line.
+    """
+
+    def __init__(self, times_s: Array, waypoints: Array) -> None:
+        self.times_s = np.asarray(times_s, dtype=float)
+        points = np.asarray(waypoints, dtype=float)
+        if points.ndim != 2 or self.times_s.shape != points.shape[:1] or len(points) == 0:
+            raise ValueError(f"expected N times and (N, D) waypoints, got {self.times_s.shape} and {points.shape}")
+        if np.any(np.diff(self.times_s) <= 0.0):
+            raise ValueError("expected strictly increasing waypoint times")
+        velocities = _knot_velocities(self.times_s, points)
+        self._knots: list[float] = self.times_s.tolist()
+        self._coefficients = _coefficients(self.times_s, points, velocities)
+
+    @property
+    def start_s(self) -> float:
+        return self._knots[0]
+
+    @property
+    def end_s(self) -> float:
+        return self._knots[-1]
+
+    def sample(self, time_s: float) -> tuple[Array, Array, Array]:
+        """Value, first and second derivative, (D,) each."""
+        c, u = self._segment(time_s)
+        return (
+            c[0] + u * (c[1] + u * (c[2] + u * c[3])),
+            c[1] + u * (2.0 * c[2] + 3.0 * u * c[3]),
+            2.0 * c[2] + 6.0 * u * c[3],
+        )
+
+    def sample_many(self, times_s: Array) -> tuple[Array, Array]:
+        """Values and first derivatives at M times, (M, D) each."""
+        times = np.asarray(times_s, dtype=float)
+        index = np.searchsorted(self.times_s, times, side="right")
+        c = self._coefficients[index]
+        u = (times - self.times_s[np.maximum(index - 1, 0)])[:, None]
+        return c[:, 0] + u * (c[:, 1] + u * (c[:, 2] + u * c[:, 3])), c[:, 1] + u * (2.0 * c[:, 2] + 3.0 * u * c[:, 3])
+
+    def _segment(self, time_s: float) -> tuple[Array, float]:
+        index = bisect_right(self._knots, time_s)
+        return self._coefficients[index], time_s - self._knots[max(index - 1, 0)]
+
+
+def _coefficients(times: Array, points: Array, velocities: Array) -> Array:
+    """Polynomials (N + 1, 4, D): the straight line before the first knot, N - 1 segments, the straight line after the last."""
+    n, d = points.shape
+    out = np.zeros((n + 1, 4, d))
+    out[0, 0], out[0, 1] = points[0], velocities[0]
+    out[n, 0], out[n, 1] = points[-1], velocities[-1]
+    if n > 1:
+        h = np.diff(times)[:, None]
+        secant = np.diff(points, axis=0) / h
+        out[1:n, 0], out[1:n, 1] = points[:-1], velocities[:-1]
+        out[1:n, 2] = (3.0 * secant - 2.0 * velocities[:-1] - velocities[1:]) / h
+        out[1:n, 3] = (velocities[:-1] + velocities[1:] - 2.0 * secant) / h**2
+    return out
+
+
+def _knot_velocities(times: Array, points: Array) -> Array:
+    """Velocities (N, D) that make the second derivative continuous: a tridiagonal system, solved by elimination in O(N)."""
+    n = len(points)
+    if n == 1:
+        return np.zeros_like(points)
+    h = np.diff(times)
+    secant = np.diff(points, axis=0) / h[:, None]
+    if n == 2:
+        return np.stack([secant[0], secant[0]])
+    # Row 0: zero second derivative, 2 v0 + v1 = 3 secant0. Inner rows: continuity. The last velocity is given.
+    diagonal = [2.0]
+    right = [3.0 * secant[0]]
+    upper = [1.0]
+    for i in range(1, n - 1):
+        weight = h[i] / diagonal[i - 1]
+        diagonal.append(2.0 * (h[i - 1] + h[i]) - weight * upper[i - 1])
+        right.append(3.0 * (h[i] * secant[i - 1] + h[i - 1] * secant[i]) - weight * right[i - 1])
+        upper.append(h[i - 1])
+    velocities = np.empty_like(points)
+    velocities[-1] = secant[-1]
+    for i in range(n - 2, -1, -1):
+        velocities[i] = (right[i] - upper[i] * velocities[i + 1]) / diagonal[i]
+    return velocities

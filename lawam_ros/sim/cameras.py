@@ -1,0 +1,46 @@
+"""Pictures of a world. A rig has its own MuJoCo data and GL context and must be used by one thread only, the one that made it."""
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from ..contract.robot import Camera
+from .world import Snapshot
+
+
+class CameraRig:
+    """Draws snapshots of a world through the cameras of the robot file."""
+
+    def __init__(self, model: mujoco.MjModel, cameras: tuple[Camera, ...]) -> None:
+        self._model = model
+        self._data = mujoco.MjData(model)
+        self._cameras = {camera.name: camera for camera in cameras}
+        self._renderers: dict[tuple[int, int], mujoco.Renderer] = {}
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Pose the scene; the following ``render`` calls draw it."""
+        self._data.qpos[:] = snapshot.qpos
+        self._data.mocap_pos[:] = snapshot.mocap_position_m
+        self._data.mocap_quat[:] = snapshot.mocap_quat_wxyz
+        mujoco.mj_kinematics(self._model, self._data)
+        mujoco.mj_camlight(self._model, self._data)
+
+    def render(self, camera: str) -> NDArray[np.uint8]:
+        """RGB picture (height, width, 3) of the robot file's size."""
+        wanted = self._cameras[camera]
+        size = (wanted.height, wanted.width)
+        if size not in self._renderers:
+            self._renderers[size] = mujoco.Renderer(self._model, *size)
+        renderer = self._renderers[size]
+        renderer.update_scene(self._data, camera=camera)
+        return np.array(renderer.render())
+
+    def pictures(self, snapshot: Snapshot) -> dict[str, NDArray[np.uint8]]:
+        """Every camera's picture of one instant."""
+        self.show(snapshot)
+        return {name: self.render(name) for name in self._cameras}
+
+    def close(self) -> None:
+        for renderer in self._renderers.values():
+            renderer.close()
+        self._renderers.clear()

@@ -1,0 +1,167 @@
+"""Demonstrations: the scripted expert at work through the executor, moment by moment."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..contract.load import Contract
+from ..contract.records import ActionChunk, JointCommand, Pose
+from ..contract.robot import CARTESIAN_COMPONENTS
+from ..contract.rotations import quat_from_rotvec, quat_multiply, quat_slerp
+from .expert import PickPlaceExpert
+from .start_recipe import HOME, RECOVERY, Start, draw_start
+from .stepped_loop import SteppedLoop
+from .success import PickPlaceMeasure, PickPlaceResult
+from .world import Snapshot, World, WorldState
+
+Array = NDArray[np.float64]
+
+_REPLAN_STEPS = 2
+_PULL_SPEED_M_S = 0.20
+_PULL_EXTRA_S = 0.4
+_PULL_LOW_M = np.array([0.32, -0.32, 0.018])
+_PULL_HIGH_M = np.array([0.72, 0.32, 0.45])
+_SETTLE_BEFORE_S = 0.1
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One recorded instant: measured and commanded at the same time, and what the cameras saw."""
+
+    measured_tcp: Pose
+    measured_gripper_m: float
+    commanded_tcp: Pose
+    commanded_gripper_m: float
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """A finished attempt. ``failure``: None, or why it must not be used. ``commands``: every command of the executor, also unrecorded ones."""
+
+    seed: int
+    start: Start
+    moments: list[Moment]
+    commands: list[JointCommand]
+    result: PickPlaceResult
+    failure: str | None
+
+
+class Demonstrator:
+    """Keeps one world; every ``demonstrate`` is independent of the ones before."""
+
+    def __init__(self, contract: Contract) -> None:
+        self._contract = contract
+        self.world = World(contract)
+
+    def demonstrate(self, seed: int, noise: str = "none") -> Demonstration:
+        """One attempt from this seed: world, start and motion depend on seed, noise level and contract alone."""
+        start = draw_start(noise, seed)
+        self.world.reset(seed)
+        attempt = _Attempt(self._contract, self.world)
+        attempt.prepare(start)
+        failure = attempt.work()
+        return Demonstration(seed, start, attempt.moments, attempt.commands, attempt.measure.result(), failure)
+
+
+class _Attempt:
+    """The state of one attempt."""
+
+    def __init__(self, contract: Contract, world: World) -> None:
+        self._contract = contract
+        self._world = world
+        self._step_s = 1.0 / contract.task.policy.action_hz
+        self._loop = SteppedLoop(contract, world)
+        self._expert = PickPlaceExpert(contract)
+        self.measure = PickPlaceMeasure(world.parameters.cube_size_m, world.parameters.success_radius_m)
+        self.moments: list[Moment] = []
+        self.commands: list[JointCommand] = []
+
+    def prepare(self, start: Start) -> None:
+        """Everything before the first recorded frame."""
+        if start.kind == HOME:
+            return
+        if start.kind == RECOVERY:
+            for step in range(round(start.work_s / self._step_s)):
+                state = self._step(step)
+                if self._expert.finished(state):
+                    break
+        self._pull(start)
+        self._expert.reset()
+
+    def work(self) -> str | None:
+        """Record until the task is done and everything has settled. None, or what went wrong."""
+        episode = self._contract.task.episode
+        finished_steps, settle_steps = 0, round(episode.settle_s / self._step_s)
+        for step in range(round(episode.timeout_s / self._step_s)):
+            state = self._step(step, record=True)
+            self.measure.update(state)
+            finished_steps = finished_steps + 1 if self._expert.finished(state) else 0
+            if finished_steps > settle_steps:
+                return None if self.measure.result().success else "the cube did not stay on the pad"
+            if not self._loop.state.startswith(("RUN", "HOLD")):
+                return f"the executor went to {self._loop.state}"
+        mode = self._expert.mode
+        return f"not done after {episode.timeout_s:g} s, in mode {mode.value if mode else '?'}, executor {self._loop.state}"
+
+    def _step(self, step: int, record: bool = False) -> WorldState:
+        """One step of the action rate; returns the world at its beginning, when the expert looks every other time."""
+        state = self._world.state()
+        measured_tcp, snapshot = self._loop.measured_tcp(), self._world.snapshot()
+        self._tick()
+        if record:
+            loop = self._loop
+            self.moments.append(Moment(measured_tcp, state.gripper_m, loop.commanded_tcp, loop.commanded_gripper_m, snapshot))
+        if step % _REPLAN_STEPS == 0:
+            self._expert.look(state, self._loop.commanded_tcp)
+            self._loop.offer(self._expert.chunk(self._loop.now_ns, self._loop.sequence, self._loop.epoch))
+        self._loop.advance()
+        # Where a step is no whole number of ticks (12.5 at 250 and 20 Hz), it takes one more or less in turn.
+        ticks_per_step = self._contract.robot.tick_hz * self._step_s
+        self._run(round((step + 1) * ticks_per_step) - round(step * ticks_per_step) - 1)
+        return state
+
+    def _run(self, ticks: int) -> None:
+        for _ in range(ticks):
+            self._tick()
+            self._loop.advance()
+
+    def _tick(self) -> None:
+        self._loop.tick()
+        self.commands.append(self._loop.command)
+
+    def _pull(self, start: Start) -> None:
+        """Carry the hand off along a smooth straight line and let everything come to rest."""
+        self._tick()
+        chunk = self._pull_chunk(start)
+        self._loop.offer(chunk)
+        self._loop.advance()
+        self._run(round((float(chunk.time_from_start_s[-1]) + _SETTLE_BEFORE_S) * self._contract.robot.tick_hz))
+
+    def _pull_chunk(self, start: Start) -> ActionChunk:
+        tcp, arm = self._loop.commanded_tcp, self._contract.robot.arms[0]
+        target = np.clip(tcp.position_m + start.offset_m, _PULL_LOW_M, _PULL_HIGH_M)
+        turned = quat_multiply(quat_from_rotvec(start.turn_rad), tcp.quat_xyzw)
+        distance = float(np.linalg.norm(target - tcp.position_m))
+        steps = int(np.ceil((1.9 * distance / _PULL_SPEED_M_S + _PULL_EXTRA_S) / self._step_s))
+        u = np.arange(1, steps + 1) / steps
+        blend = u**3 * (10.0 - 15.0 * u + 6.0 * u**2)
+        opening = self._loop.commanded_gripper_m
+        if start.flip_gripper:
+            opening = 0.0 if opening > arm.gripper.opening_max_m / 2 else arm.gripper.opening_max_m
+        quats = np.repeat(tcp.quat_xyzw[None], steps, axis=0)
+        values = np.column_stack(
+            [tcp.position_m + blend[:, None] * (target - tcp.position_m), quat_slerp(quats, turned, blend), np.full(steps, opening)]
+        )
+        policy = self._contract.task.policy
+        return ActionChunk(
+            stamp_ns=self._loop.now_ns,
+            frame_id=self._contract.robot.base_frame,
+            components=tuple(f"{arm.name}/{component}" for component in CARTESIAN_COMPONENTS),
+            values=values,
+            time_from_start_s=(np.arange(steps) + policy.action_offset_steps) * self._step_s,
+            sequence=self._loop.sequence,
+            epoch=self._loop.epoch,
+            contract_crc=self._contract.crc,
+        )

@@ -1,0 +1,60 @@
+"""How a demonstration starts: at home, somewhere else, or in the middle of the task after the hand was carried off.
+
+A policy trained on clean demonstrations only has never seen its own small errors. Noise on the commands while recording would put that
+noise into the labels. So all disturbance happens *before the first recorded frame*: the expert works for a while unrecorded, the target is
+pulled away (at times with the gripper opened or closed), everything comes to rest, and recording starts there. Every recorded row is what
+the expert really wants.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..contract.errors import UserMistake
+
+Array = NDArray[np.float64]
+
+HOME, ELSEWHERE, RECOVERY = "home", "elsewhere", "recovery"
+NOISE_LEVELS = ("none", "recovery")
+
+_ELSEWHERE_LOW_M = np.array([-0.10, -0.12, -0.20])
+_ELSEWHERE_HIGH_M = np.array([0.12, 0.12, 0.08])
+_LONGEST_WORK_S = 6.5
+_SMALL_PULL_M, _LARGE_PULL_M = 0.02, 0.07
+_STREAM = 77
+
+
+@dataclass(frozen=True)
+class Start:
+    """kind: home, elsewhere or recovery.
+
+    offset_m, turn_rad: where the TCP goes before recording, from home (elsewhere) or from where the work stopped (recovery), base frame;
+    the turn is a rotation vector. work_s: unrecorded time of the expert (recovery only). flip_gripper: opened if closed and the reverse.
+    """
+
+    kind: str
+    offset_m: Array
+    turn_rad: Array
+    work_s: float
+    flip_gripper: bool
+
+
+def draw_start(noise: str, seed: int) -> Start:
+    """Start of the demonstration with this seed. ``none``: always home. ``recovery``: 25 % home, 25 % elsewhere, 50 % recovery.
+
+    Half of the recoveries are small pulls (about 2 cm), half large (about 7 cm), since a policy's own errors are mostly small; one in four flips
+    the gripper.
+    """
+    if noise not in NOISE_LEVELS:
+        raise UserMistake(f"expected a noise level of {', '.join(NOISE_LEVELS)}, got {noise!r}")
+    random = np.random.default_rng([seed, _STREAM])
+    kind = HOME if noise == "none" else str(random.choice([HOME, ELSEWHERE, RECOVERY], p=[0.25, 0.25, 0.5]))
+    if kind == HOME:
+        return Start(HOME, np.zeros(3), np.zeros(3), 0.0, False)
+    turn = np.array([*random.normal(0.0, 0.05, 2), random.normal(0.0, 0.25)])
+    if kind == ELSEWHERE:
+        return Start(ELSEWHERE, random.uniform(_ELSEWHERE_LOW_M, _ELSEWHERE_HIGH_M), turn, 0.0, bool(random.random() < 0.25))
+    scale = _SMALL_PULL_M if random.random() < 0.5 else _LARGE_PULL_M
+    offset = random.normal(0.0, scale, 3) * np.array([1.0, 1.0, 0.7])
+    return Start(RECOVERY, offset, turn * 0.5, float(random.uniform(0.3, _LONGEST_WORK_S)), bool(random.random() < 0.25))

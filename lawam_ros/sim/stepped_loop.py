@@ -1,0 +1,76 @@
+"""A world driven through the executor's pure tick in stepped time: no ROS, no waiting, every command under the real limits."""
+
+from ..contract.load import Contract
+from ..contract.paths import urdf_dir
+from ..contract.records import ActionChunk, JointCommand, Pose
+from ..control.executor import ChunkExecutor, TickOutput
+from ..control.kinematics import Chain
+from .world import World
+
+_START_NS = 1_000_000_000
+
+
+class SteppedLoop:
+    """One simulated robot under one executor. A period is ``tick`` (measure, command) and then ``advance`` (physics, time)."""
+
+    def __init__(self, contract: Contract, world: World) -> None:
+        """Activates an executor at the world's present pose. Raises ActivationRefused where the executor does."""
+        self.world = world
+        self._contract = contract
+        self._arm = contract.robot.arms[0]
+        urdf = (urdf_dir() / contract.robot.urdf).read_text(encoding="utf-8")
+        self._chain = Chain.from_urdf(urdf, self._arm.base_frame, self._arm.tcp_frame)
+        self._period_ns = contract.robot.tick_period_ns
+        self._executor = ChunkExecutor(contract, urdf)
+        self._output: TickOutput | None = None
+        self.now_ns = _START_NS
+        self.sequence = 0
+        self._executor.measured(self.now_ns, world.joint_positions())
+        self._executor.activate(self.now_ns)
+        self.epoch = self._executor.status.epoch
+
+    def tick(self) -> TickOutput:
+        """The executor's command for this instant; the world takes it."""
+        self._executor.measured(self.now_ns, self.world.joint_positions())
+        self._output = self._executor.tick(self.now_ns)
+        if self._output.command is not None:
+            self.world.apply(self._output.command)
+        return self._output
+
+    def advance(self) -> None:
+        """One period of physics."""
+        self.world.step(self._period_ns * 1e-9)
+        self.now_ns += self._period_ns
+
+    def offer(self, chunk: ActionChunk) -> str | None:
+        """Hand a chunk stamped ``now_ns`` with ``sequence`` and ``epoch`` to the executor; None, or why it was refused."""
+        self.sequence += 1
+        return self._executor.offer_chunk(chunk, self.now_ns)
+
+    @property
+    def state(self) -> str:
+        """State of the executor with its reason, for messages."""
+        status = self._executor.status
+        return f"{status.state}({status.reason})"
+
+    @property
+    def command(self) -> JointCommand:
+        """The command of the last tick."""
+        if self._output is None or self._output.command is None:
+            raise RuntimeError("tick() must come first")
+        return self._output.command
+
+    @property
+    def commanded_tcp(self) -> Pose:
+        """Commanded TCP pose of the last tick, in the arm's base frame."""
+        if self._output is None:
+            raise RuntimeError("tick() must come first")
+        return self._output.poses[self._arm.name]
+
+    @property
+    def commanded_gripper_m(self) -> float:
+        return self.command.gripper_m[self._arm.name]
+
+    def measured_tcp(self) -> Pose:
+        """TCP pose of the measured joints, as the policy node works it out."""
+        return self._chain.pose(self.world.arm_positions_rad())
