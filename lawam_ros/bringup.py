@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lawam_ros.contract.errors import UserMistake
@@ -39,9 +39,9 @@ class NodeSpec:
 
 ARGUMENTS = (
     Argument("hardware", "sim", "Where commands go: sim starts a MuJoCo world behind the robot's topics.", ("sim",)),
-    Argument("robot", "", "Robot, a file in config/robots; empty takes the task's first."),
-    Argument("checkpoint", "", "Checkpoint folder, name of a shipped one, or recorded:<dataset>#<episode>; empty takes the task's."),
-    Argument("instruction", "", "What the policy is asked to do; empty takes the task's sentence."),
+    Argument("robot", "", "Robot, a file in config/robots."),
+    Argument("checkpoint", "", "Checkpoint folder, name of a shipped one, or recorded:<dataset>#<episode> for playback."),
+    Argument("instruction", "", "What the policy is asked to do. With an empty one the arm waits for the topic instruction."),
     Argument("namespace", "", "Namespace of every node and topic."),
     Argument("device", "auto", "Device of the model.", ("auto", "cpu", "cuda")),
     Argument("seed", "0", "Seed of the simulated world and of the policy's noise."),
@@ -50,8 +50,15 @@ ARGUMENTS = (
 )
 
 
-def defaults() -> dict[str, str]:
-    return {argument.name: argument.default for argument in ARGUMENTS}
+def arguments(task: str) -> tuple[Argument, ...]:
+    """The launch arguments with the task's own robot, checkpoint and instruction as defaults. Raises UserMistake for an unknown task."""
+    contract = load_contract(task)
+    own = {"robot": contract.robot.name, "checkpoint": contract.task.checkpoint, "instruction": contract.task.instruction}
+    return tuple(replace(argument, default=own.get(argument.name, argument.default)) for argument in ARGUMENTS)
+
+
+def defaults(task: str) -> dict[str, str]:
+    return {argument.name: argument.default for argument in arguments(task)}
 
 
 def check_arguments(values: Mapping[str, str]) -> None:
@@ -124,4 +131,4 @@ def launch_description(task: str) -> Any:
         choices = {"choices": list(argument.choices)} if argument.choices else {}
         return DeclareLaunchArgument(argument.name, default_value=argument.default, description=argument.text, **choices)
 
-    return LaunchDescription([*(declared(argument) for argument in ARGUMENTS), OpaqueFunction(function=actions)])
+    return LaunchDescription([*(declared(argument) for argument in arguments(task)), OpaqueFunction(function=actions)])

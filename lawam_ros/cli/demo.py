@@ -50,16 +50,11 @@ def run(args: argparse.Namespace) -> int:
         raise UserMistake(f"--delay-ms: expected 0 to 30000, got {args.delay_ms:g}")
     if args.domain is not None and not 0 <= args.domain <= 232:
         raise UserMistake(f"--domain: expected 0 to 232, got {args.domain}")
-    values = bringup.defaults() | {
-        "robot": args.robot,
-        "checkpoint": args.checkpoint,
-        "instruction": args.instruction,
-        "device": args.device,
-        "seed": str(args.seed),
-        "set": ";".join(args.set),
-    }
+    given = {"robot": args.robot, "checkpoint": args.checkpoint, "instruction": args.instruction}
+    values = bringup.defaults(args.task) | {name: text for name, text in given.items() if text}
+    values |= {"device": args.device, "seed": str(args.seed), "set": ";".join(args.set)}
     contract = bringup.contract_for(args.task, values)
-    check_before_start(contract, args.checkpoint)
+    check_before_start(values["checkpoint"])
     summary = run_task(args, contract, values)
     print_table(summary)
     if args.json:
@@ -68,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     return EXIT_CRITERION_MISSED if missed else EXIT_DONE
 
 
-def check_before_start(contract: Contract, checkpoint: str) -> None:
+def check_before_start(checkpoint: str) -> None:
     """What can be refused without starting anything: ROS, the renderer, the checkpoint's folder."""
     try:
         import rclpy  # noqa: F401
@@ -78,9 +73,8 @@ def check_before_start(contract: Contract, checkpoint: str) -> None:
     from lawam_ros.sim.renderer import choose_renderer
 
     choose_renderer()
-    text = checkpoint or contract.task.checkpoint
-    if not text.startswith(RECORDED):
-        find_checkpoint(text)
+    if not checkpoint.startswith(RECORDED):
+        find_checkpoint(checkpoint)
 
 
 def run_task(args: argparse.Namespace, contract: Contract, values: dict[str, str]) -> dict[str, Any]:

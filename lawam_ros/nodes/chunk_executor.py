@@ -30,7 +30,7 @@ from lawam_ros.nodes.stamp_clock import StampClock, follow, read_offset_ns
 from lawam_ros.nodes.status import status_to_message
 from lawam_ros.nodes.tick_thread import TickThread
 
-INSTRUCTION = Parameter("instruction", "", "What the policy is asked to do; empty takes the task's.", read_only=False)
+INSTRUCTION = Parameter("instruction", "", "What the policy is asked to do; with an empty one the node waits for the topic instruction.", read_only=False)
 STATUS_HZ = Parameter("status_hz", 10.0, "Rate of lawam/status between changes.", low=1.0, high=50.0)
 REFERENCE_HZ = Parameter("reference_hz", 50.0, "Rate of lawam/reference.", low=10.0, high=250.0)
 TABLE = (INSTRUCTION, STATUS_HZ, REFERENCE_HZ)
@@ -77,7 +77,7 @@ class ChunkExecutorNode(ManagedNode):
         ]
         self._reference_every = max(1, round(robot.tick_hz / float(self.get_parameter("reference_hz").value)))
         self._status_every = max(1, round(robot.tick_hz / float(self.get_parameter("status_hz").value)))
-        core.set_instruction(str(self.get_parameter("instruction").value) or self._contract.task.instruction, time.monotonic_ns())
+        core.set_instruction(str(self.get_parameter("instruction").value), time.monotonic_ns())
         self._start_motion_inputs(self._contract)
         self._tick = TickThread(robot.tick_period_ns, self._on_tick, self._on_tick_failed)
         self._tick.start()

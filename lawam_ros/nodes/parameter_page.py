@@ -1,0 +1,35 @@
+"""The reference page of all node parameters, from the tables the nodes declare: ``python -m lawam_ros.nodes.parameter_page > docs/parameters.md``."""
+
+import sys
+
+from lawam_ros.bringup import arguments
+from lawam_ros.nodes import chunk_executor, parameters, policy, sim, subgoal_view
+from lawam_ros.nodes.parameters import Parameter
+
+_NODES = (("sim", sim.TABLE), ("policy", policy.TABLE), ("chunk_executor", chunk_executor.TABLE), ("subgoal_view", subgoal_view.TABLE))
+
+
+def page() -> str:
+    """Markdown text."""
+    lines = ["# Parameters", "", "Generated from the code (`python -m lawam_ros.nodes.parameter_page > docs/parameters.md`); a test compares.", ""]
+    lines += ["## Launch arguments", "", "Defaults of `franka_pick_place`.", "", "| argument | default | choices | meaning |", "|---|---|---|---|"]
+    for argument in arguments("franka_pick_place"):
+        lines.append(f"| `{argument.name}` | `{argument.default or '(empty)'}` | {', '.join(argument.choices) or 'any'} | {argument.text} |")
+    lines += ["", "## Every node", ""] + _table(parameters.COMMON)
+    for name, table in _NODES:
+        lines += ["", f"## `{name}`", ""] + _table(table)
+    return "\n".join(lines) + "\n"
+
+
+def _table(table: tuple[Parameter, ...]) -> list[str]:
+    rows = ["| parameter | type | default | range | set while running | meaning |", "|---|---|---|---|---|---|"]
+    for entry in table:
+        span = f"{entry.low:g} to {entry.high:g}" if entry.low is not None and entry.high is not None else ""
+        default = repr(entry.default) if isinstance(entry.default, str) else str(entry.default)
+        kind = type(entry.default).__name__
+        rows.append(f"| `{entry.name}` | {kind} | `{default}` | {span} | {'no' if entry.read_only else 'yes'} | {entry.text} |")
+    return rows
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())
