@@ -26,6 +26,7 @@ from lawam_ros.control.executor import ActivationRefused, ChunkExecutor, Status,
 from lawam_ros.nodes import messages, qos
 from lawam_ros.nodes.managed import InputMissing, ManagedNode, run
 from lawam_ros.nodes.parameters import Parameter
+from lawam_ros.nodes.priority import EXECUTOR, raise_priority
 from lawam_ros.nodes.stamp_clock import StampClock, follow, read_offset_ns
 from lawam_ros.nodes.status import status_to_message
 from lawam_ros.nodes.tick_thread import TickThread
@@ -51,6 +52,7 @@ class ChunkExecutorNode(ManagedNode):
         self._motion_thread: threading.Thread | None = None
         self._stamps = StampClock(int(self.get_clock().now().nanoseconds) - time.monotonic_ns())
         self._published_status: Status | None = None
+        self._was_active = False
         self._counters: dict[str, int] = {}
         self._bad_messages = 0
         self._last_bad = ""
@@ -232,8 +234,10 @@ class ChunkExecutorNode(ManagedNode):
             return
         stamp_ns = self._stamps.to_ros(command.stamp_ns)
         message = messages.command_to_message(command, robot, stamp_ns, self._names)
-        if output.status.state != "INACTIVE":
+        active = output.status.state != "INACTIVE"
+        if active or self._was_active:  # the tick that deactivates carries the set-point at rest
             self._command.publish(message)
+        self._was_active = active
         if index % self._reference_every == 0:
             self._reference.publish(message)
             for arm in robot.arms:
@@ -241,6 +245,7 @@ class ChunkExecutorNode(ManagedNode):
 
 
 def main() -> int:
+    raise_priority(EXECUTOR)  # before the middleware starts its threads: joint states must come through a busy machine too
     return run(ChunkExecutorNode)
 
 

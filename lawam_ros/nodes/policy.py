@@ -5,6 +5,7 @@ it tells whether the process lives, not whether an inference is quick.
 """
 
 import hashlib
+import math
 import sys
 import threading
 import time
@@ -19,7 +20,7 @@ from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Header
 from trajectory_msgs.msg import JointTrajectory
 
-from lawam_ros.contract.errors import LawamError
+from lawam_ros.contract.errors import EnvironmentLacks, LawamError, UserMistake
 from lawam_ros.contract.paths import urdf_dir
 from lawam_ros.contract.records import ActionChunk, Observation, Pose, Subgoal
 from lawam_ros.control.kinematics import Chain
@@ -73,7 +74,10 @@ class PolicyNode(ManagedNode):
         self._policy = choose_policy(str(self.get_parameter("checkpoint").value) or task.checkpoint, contract, self._device())
         self._policy.warm_up()
         names = task.policy.primary_cameras + task.policy.wrist_cameras
-        self._images: dict[str, TimedBuffer[Image]] = {name: TimedBuffer(8) for name in names}
+        self._images: dict[str, TimedBuffer[Image]] = {
+            name: TimedBuffer(frames_kept(robot.camera(name).rate_hz, robot.budgets.camera_age_s)) for name in names
+        }
+        self._joint_names = robot.joint_names + tuple(joint for arm in robot.arms for joint in arm.gripper.joints)
         self._joints: TimedBuffer[Mapping[str, float]] = TimedBuffer(400)
         self._poses: dict[str, TimedBuffer[Pose]] = {arm.name: TimedBuffer(600) for arm in robot.arms}
         self._grippers: TimedBuffer[dict[str, float]] = TimedBuffer(600)
@@ -130,9 +134,9 @@ class PolicyNode(ManagedNode):
         torch.set_num_threads(int(self.get_parameter("torch_threads").value))
         wanted = str(self.get_parameter("device").value)
         if wanted not in ("auto", "cpu", "cuda"):
-            raise LawamError(f"parameter device: expected auto, cpu or cuda, got {wanted!r}")
+            raise UserMistake(f"parameter device: expected auto, cpu or cuda, got {wanted!r}")
         if wanted == "cuda" and not torch.cuda.is_available():
-            raise LawamError("parameter device: cuda was asked for, torch sees none; use device:=cpu or install torch with CUDA")
+            raise EnvironmentLacks("parameter device: cuda was asked for, torch sees none; use device:=cpu or install torch with CUDA")
         return ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
 
     def _image_callback(self, name: str, latency_s: float) -> Any:
@@ -157,7 +161,10 @@ class PolicyNode(ManagedNode):
         self._grippers.push(command.stamp_ns, command.gripper_m)
 
     def _on_status(self, message: DiagnosticArray) -> None:
-        self._status = status_from_message(message)
+        try:
+            self._status = status_from_message(message)
+        except messages.BadMessage as error:
+            self.get_logger().warning(f"lawam/status dropped: {error}", throttle_duration_sec=1.0)
 
     def _beat(self) -> None:
         while self._running.is_set():
@@ -175,6 +182,11 @@ class PolicyNode(ManagedNode):
             aligned = align(self._images, self._joints, self.get_clock().now().nanoseconds, self._contract.robot.budgets)
             if isinstance(aligned, NotAligned):
                 self._waiting_for = f"{aligned.stream}: {aligned.reason}"
+                time.sleep(0.005)
+                continue
+            absent = [name for name in self._joint_names if name not in aligned.joints]
+            if absent:
+                self._waiting_for = f"joint_states: without {', '.join(absent)}"
                 time.sleep(0.005)
                 continue
             self._waiting_for = ""
@@ -273,6 +285,11 @@ class PolicyNode(ManagedNode):
         for publisher, features in ((self._current, subgoal.current), (self._predicted, subgoal.predicted)):
             if publisher.get_subscription_count() > 0:
                 publisher.publish(messages.features_to_message(features, subgoal.stamp_ns, subgoal.camera))
+
+
+def frames_kept(rate_hz: float, camera_age_s: float) -> int:
+    """Images of one camera to remember: those that a slower camera's newest, still young enough image may belong to."""
+    return max(8, math.ceil(rate_hz * 2 * camera_age_s) + 2)
 
 
 def due(stamp_ns: int, last_look_ns: int, period_ns: int, epoch_stamp_ns: int) -> bool:

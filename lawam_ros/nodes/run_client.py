@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import rclpy
@@ -26,7 +27,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from lawam_ros.contract.errors import LawamError
 from lawam_ros.contract.load import Contract
-from lawam_ros.contract.records import JointCommand
+from lawam_ros.contract.records import ActionChunk, JointCommand
 from lawam_ros.nodes import messages, qos
 from lawam_ros.nodes.images import image_to_rgb
 from lawam_ros.nodes.status import ExecutorStatus, status_from_message
@@ -76,6 +77,8 @@ class RunClient:
         self.last_heartbeat_s = 0.0
         self.policy_report: dict[str, str] = {}
         self.measurements = Measurements()
+        self.last_chunk: ActionChunk | None = None
+        self._chunks: Any = None
         self._chunk_stamps: dict[int, int] = {}
         self._last_command_ns = 0
         self._subscribe()
@@ -110,13 +113,26 @@ class RunClient:
         reply = self._call(self._node.create_client(SetParameters, "sim/set_parameters"), request, "sim/set_parameters")
         if not reply.results[0].successful:
             raise LawamError(f"the simulation refused seed {seed}: {reply.results[0].reason}")
-        self._call(self._node.create_client(Trigger, "sim/reset"), Trigger.Request(), "sim/reset")
+        self.trigger("sim/reset")
         self.path_m, self.targets_m, self.heatmap, self.frame = [], None, None, None
+
+    def trigger(self, service: str) -> tuple[bool, str]:
+        """Call a Trigger service such as ``chunk_executor/reset``: whether it succeeded, and its message."""
+        reply = self._call(self._node.create_client(Trigger, service), Trigger.Request(), service)
+        return bool(reply.success), str(reply.message)
+
+    def publish_chunk(self, chunk: ActionChunk) -> None:
+        """Offer a chunk as if this were the policy."""
+        if self._chunks is None:
+            self._chunks = self._node.create_publisher(JointTrajectory, "lawam/action_chunk", qos.CHUNK)
+            while self._chunks.get_subscription_count() == 0:
+                time.sleep(0.02)
+        self._chunks.publish(messages.chunk_to_message(chunk))
 
     def heartbeat_age_s(self) -> float:
         return time.monotonic() - self.last_heartbeat_s
 
-    def _call(self, client: rclpy.client.Client, request: object, name: str) -> object:  # type: ignore[name-defined]
+    def _call(self, client: Any, request: Any, name: str) -> Any:
         try:
             if not client.wait_for_service(timeout_sec=_SERVICE_S):
                 raise LawamError(f"expected service {name} within {_SERVICE_S:.0f} s; it did not come up")
@@ -163,6 +179,7 @@ class RunClient:
         except messages.BadMessage:
             return
         self._chunk_stamps[chunk.sequence] = chunk.stamp_ns
+        self.last_chunk = chunk
         columns = [chunk.components.index(f"{self._contract.robot.arms[0].name}/{axis}") for axis in "xyz"]
         self.targets_m = chunk.values[:, columns]
 

@@ -22,6 +22,7 @@ from lawam_ros.nodes import messages, qos
 from lawam_ros.nodes.images import rgb_to_image
 from lawam_ros.nodes.managed import ManagedNode, run
 from lawam_ros.nodes.parameters import Parameter
+from lawam_ros.nodes.priority import PHYSICS, raise_priority
 from lawam_ros.sim.renderer import choose_renderer
 
 SEED = Parameter("seed", 0, "Seed of the world at the next reset.", low=0, high=2**31 - 1, read_only=False)
@@ -121,6 +122,7 @@ class SimNode(ManagedNode):
     def _physics(self) -> None:
         every_joints = max(1, round(1.0 / (_STEP_S * float(self.get_parameter("joint_states_hz").value))))
         every_status = max(1, round(1.0 / (_STEP_S * float(self.get_parameter("status_hz").value))))
+        raise_priority(PHYSICS)
         start, index = time.monotonic(), 0
         while self._running.is_set():
             late = time.monotonic() - (start + index * _STEP_S)

@@ -44,7 +44,14 @@ def status_to_message(status: Status, stamps: StampClock, stamp_ns: int) -> Diag
 
 
 def status_from_message(message: DiagnosticArray) -> ExecutorStatus:
-    values = messages.values_by_key(message.status[0])
+    """What the executor said. Raises BadMessage for a message of somebody else."""
+    try:
+        return _status_from_values(message, messages.values_by_key(message.status[0]))
+    except (IndexError, KeyError, ValueError) as error:
+        raise messages.BadMessage(f"expected the executor's status, got a message where {error!r}") from error
+
+
+def _status_from_values(message: DiagnosticArray, values: dict[str, str]) -> ExecutorStatus:
     return ExecutorStatus(
         stamp_ns=messages.nanoseconds(message.header.stamp),
         hold_since_ns=int(values["hold_since"]),

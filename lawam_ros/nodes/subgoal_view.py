@@ -5,14 +5,15 @@ import sys
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from numpy.typing import NDArray
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import Image
 
+from lawam_ros.contract.errors import UserMistake
 from lawam_ros.nodes import messages, qos
 from lawam_ros.nodes.images import image_to_rgb, rgb_to_image
 from lawam_ros.nodes.managed import ManagedNode, run
 from lawam_ros.nodes.parameters import Parameter
 from lawam_ros.nodes.status import status_from_message
-from lawam_ros.observe.image import BadImage
 from lawam_ros.observe.timed_buffer import TimedBuffer
 from lawam_ros.viz.heatmap import HeatmapStyle, anchor_feature, overlay, similarity_map
 
@@ -34,12 +35,15 @@ class SubgoalViewNode(ManagedNode):
         self._anchor: NDArray[np.float32] | None = None
         self._drawn = 0
         self._problem = ""
+        self._subscriptions_held: list[Subscription] = []
 
     def setup(self) -> None:
         contract = self.contract()
         self._camera = contract.robot.camera(contract.task.policy.primary_cameras[0])
-        numbers = (float(self.get_parameter(entry.name).value) for entry in (LOW, HIGH, ALPHA))
-        low, high, alpha = numbers
+        low, high, alpha = (float(self.get_parameter(entry.name).value) for entry in (LOW, HIGH, ALPHA))
+        if low >= high:
+            raise UserMistake(f"parameters: expected similarity_low below similarity_high, got {low:g} and {high:g}")
+        self._latency_ns = round(self._camera.latency_s * 1e9)
         patch = (int(self.get_parameter("anchor_row").value), int(self.get_parameter("anchor_column").value))
         self._style = HeatmapStyle(low=low, high=high, alpha=alpha, anchor_patch=patch)
         self._frames: TimedBuffer[Image] = TimedBuffer(60)
@@ -61,20 +65,28 @@ class SubgoalViewNode(ManagedNode):
         for subscription in self._subscriptions_held:
             self.destroy_subscription(subscription)
         self._subscriptions_held = []
+        self._anchor = None
 
     def report(self) -> tuple[str, dict[str, object]]:
         return self._problem, {"drawn": self._drawn, "anchor_epoch": self._anchor_epoch}
 
     def _on_status(self, message: DiagnosticArray) -> None:
-        self._epoch = status_from_message(message).epoch
+        try:
+            self._epoch = status_from_message(message).epoch
+        except messages.BadMessage as error:
+            self._problem = f"lawam/status: {error}"
 
     def _on_frame(self, message: Image) -> None:
-        self._frames.push(messages.nanoseconds(message.header.stamp), message)
+        self._frames.push(messages.nanoseconds(message.header.stamp) - self._latency_ns, message)
 
     def _on_current(self, message: Image) -> None:
-        if self._anchor is None or self._anchor_epoch != self._epoch:
+        if self._anchor is not None and self._anchor_epoch == self._epoch:
+            return
+        try:
             features, grid = _features(message)
             self._anchor, self._anchor_epoch = anchor_feature(features, grid, self._style.anchor_patch), self._epoch
+        except ValueError as error:
+            self._problem = f"lawam/subgoal/current: {error}"
 
     def _on_predicted(self, message: Image) -> None:
         stamp_ns = messages.nanoseconds(message.header.stamp)
@@ -83,18 +95,20 @@ class SubgoalViewNode(ManagedNode):
             return
         try:
             rgb = image_to_rgb(frame.value, self._camera)
-        except BadImage as error:
-            self._problem = str(error)
+            features, grid = _features(message)
+            drawn = overlay(rgb, similarity_map(features, self._anchor, grid), self._style)
+        except ValueError as error:  # BadImage, or features that are not those of the anchor's model
+            self._problem = f"lawam/subgoal/predicted: {error}"
             return
         self._problem = ""
-        features, grid = _features(message)
-        drawn = overlay(rgb, similarity_map(features, self._anchor, grid), self._style)
         self._heatmap.publish(rgb_to_image(drawn, stamp_ns, frame.value.header.frame_id))
         self._drawn += 1
 
 
 def _features(message: Image) -> tuple[NDArray[np.float32], tuple[int, int]]:
-    """Features (tokens, F) of a 32FC1 message and their square grid."""
+    """Features (tokens, F) of a 32FC1 message and their square grid. Raises ValueError for any other image."""
+    if message.encoding != "32FC1" or message.is_bigendian or len(message.data) != 4 * message.height * message.width:
+        raise ValueError(f"expected a 32FC1 image of {message.height}x{message.width}, got {message.encoding} with {len(message.data)} bytes")
     features = np.frombuffer(memoryview(message.data).cast("B"), "<f4").reshape(message.height, message.width)
     side = round(message.height**0.5)
     if side * side != message.height:

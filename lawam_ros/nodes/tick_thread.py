@@ -4,7 +4,6 @@ Two to five times closer to its deadline than an rclpy timer, and a quarter of i
 """
 
 import gc
-import os
 import sys
 import threading
 import time
@@ -12,7 +11,8 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 
-_PRIORITY = 40
+from lawam_ros.nodes.priority import EXECUTOR, raise_priority
+
 _KEPT = 2500
 
 
@@ -54,7 +54,7 @@ class TickThread:
         return values
 
     def _loop(self) -> None:
-        self.real_time = _raise_priority()
+        self.real_time = raise_priority(EXECUTOR)
         deadline_ns = time.monotonic_ns() + self._period_ns
         while self._running.is_set():
             now_ns = time.monotonic_ns()
@@ -76,11 +76,3 @@ class TickThread:
             self.ticks += 1
             deadline_ns += self._period_ns
 
-
-def _raise_priority() -> bool:
-    """SCHED_FIFO for this thread alone, where the user may; a busy process under FIFO would be throttled as a whole."""
-    try:
-        os.sched_setscheduler(threading.get_native_id(), os.SCHED_FIFO, os.sched_param(_PRIORITY))
-    except (AttributeError, OSError):
-        return False
-    return True

@@ -1,0 +1,88 @@
+"""The whole graph in real processes: it moves, keeps the limits, survives its policy, and ends cleanly."""
+
+import dataclasses
+import signal
+import time
+
+import numpy as np
+import pytest
+from running_graph import TASK, Graph, running_graph
+
+pytest.importorskip("rclpy")
+
+SEED = 8999
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    """One demonstration of the scripted expert, played back by the graph below."""
+    from lawam_ros.cli.main import main
+
+    folder = tmp_path_factory.mktemp("data") / "one"
+    assert main(["data", "make", "--task", TASK, "--episodes", "1", "--seed", str(SEED), "--noise", "none", "--out", str(folder)]) == 0
+    return f"recorded:{folder}#0"
+
+
+@pytest.fixture
+def graph(recording):
+    with running_graph(recording, seed=SEED) as running:
+        yield running
+    assert running.checker.violations == 0
+    assert running.group.exit_codes == dict.fromkeys(running.group.exit_codes, 0), "every process ends cleanly"
+
+
+def activate(graph: Graph) -> None:
+    graph.wait(graph.client.activate_executor, 10.0, "activation")
+    graph.wait(lambda: graph.state() == "RUN", 10.0, "RUN")
+
+
+def moving(graph: Graph) -> bool:
+    return bool(graph.commands) and float(np.abs(graph.commands[-1].velocities_rad_s).max()) > 0.1
+
+
+def test_recorded_demonstration_succeeds_through_the_graph(graph):
+    activate(graph)
+    graph.wait(lambda: graph.client.world is not None and graph.client.world.success, 20.0, "success")
+    start, end = graph.commands[0], graph.commands[-1]
+    assert np.abs(end.positions_rad - start.positions_rad).max() > 0.1
+    assert graph.client.deactivate_executor()
+    assert graph.state() == "INACTIVE"
+    assert not np.any(graph.commands[-1].velocities_rad_s), "deactivation ends at rest"
+    spacing_ms = np.diff([c.stamp_ns for c in graph.commands]) * 1e-6
+    assert np.median(spacing_ms) == pytest.approx(4.0, abs=0.01)
+
+
+def test_killed_policy_holds_latches_and_resumes_after_reset_only(graph):
+    activate(graph)
+    graph.wait(lambda: moving(graph), 5.0, "motion")
+    graph.group.signal("policy", signal.SIGKILL)
+    assert graph.wait(lambda: graph.state() != "RUN", 2.0, "HOLD") < 0.6
+    graph.wait(lambda: graph.state() == "LATCHED", 3.0, "LATCHED")
+    assert graph.client.status.reason == "policy_lost"
+    assert not np.any(graph.commands[-1].velocities_rad_s)
+    resting = graph.commands[-1].positions_rad
+    graph.wait(lambda: graph.client.heartbeat_age_s() < 0.2, 15.0, "the policy to be started again")
+    time.sleep(0.5)
+    assert graph.state() == "LATCHED"
+    np.testing.assert_array_equal(graph.commands[-1].positions_rad, resting)
+    epoch = graph.client.status.epoch
+    success, message = graph.client.trigger("chunk_executor/reset")
+    assert success, message
+    graph.wait(lambda: graph.state() in ("HOLD", "RUN"), 2.0, "the end of LATCHED")
+    assert graph.client.status.epoch > epoch, "chunks from before the reset must not count"
+
+
+def test_bad_chunks_are_refused_with_a_reason_and_the_arm_goes_on(graph):
+    activate(graph)
+    graph.wait(lambda: graph.client.last_chunk is not None, 5.0, "a chunk")
+    good = graph.client.last_chunk
+    not_finite = dataclasses.replace(good, sequence=10_000, values=np.full_like(good.values, np.nan))
+    stale = dataclasses.replace(good, sequence=10_001, stamp_ns=good.stamp_ns - 20_000_000_000)
+    foreign = dataclasses.replace(good, sequence=10_002, contract_crc=good.contract_crc ^ 1)
+    for chunk, reasons in ((not_finite, ("non_finite",)), (stale, ("stamp_before_epoch", "too_old", "expired")), (foreign, ("contract",))):
+        before = graph.client.status.rejected
+        graph.client.publish_chunk(chunk)
+        graph.wait(lambda before=before: graph.client.status.rejected > before, 2.0, "the rejection")
+        assert graph.client.status.rejected_reason in reasons
+    assert graph.state() in ("RUN", "HOLD")
+    graph.wait(lambda: graph.client.world is not None and graph.client.world.success, 20.0, "success in spite of it")
