@@ -1,1 +1,1 @@
-"""From action chunks to joint commands that keep the robot's limits: pure functions and small state machines of numbers, no ROS, no clock."""
+"""From action chunks to joint commands that keep the robot's limits: pure functions and small state machines, no ROS, no clock."""

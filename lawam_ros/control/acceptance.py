@@ -41,8 +41,11 @@ def judge_chunk(chunk: ActionChunk, contract: Contract, situation: Situation) ->
     Reasons: contract, epoch, sequence, frame, components, points, non_finite, spacing, quaternion, range, stamp_before_epoch,
     stamp_in_future, too_old, expired, start_distance, start_angle. A chunk is taken or refused as a whole.
     """
-    return _judge_identity(chunk, contract, situation) or _judge_form(chunk, contract) or _judge_time(chunk, contract, situation) or _judge_start(
-        chunk, contract.robot, situation
+    return (
+        _judge_identity(chunk, contract, situation)
+        or _judge_form(chunk, contract)
+        or _judge_time(chunk, contract, situation)
+        or _judge_start(chunk, contract.robot, situation)
     )
 
 

@@ -56,11 +56,12 @@ def _mixed(shorter: Array, longer: Array, demand: float) -> Array:
 def _unwind(acceleration: float, jerk_step: float) -> Array:
     """Straight way of the acceleration to zero, the zero itself left out."""
     count = max(0, math.ceil(abs(acceleration) / jerk_step - 1e-9) - 1)
-    left = abs(acceleration) - jerk_step * np.arange(1, count + 1)
-    return math.copysign(1.0, acceleration) * left
+    left: Array = abs(acceleration) - jerk_step * np.arange(1, count + 1, dtype=float)
+    return left if acceleration >= 0.0 else -left
 
 
 def _deepest(acceleration: float, count: int, limit: float, jerk_step: float) -> Array:
-    """Most negative accelerations of ``count - 1`` ticks that start one jerk step from the present one and can be back at zero at tick ``count``."""
-    i = np.arange(1, count)
-    return -np.minimum(np.minimum(limit, jerk_step * (count - i)), jerk_step * i - acceleration)
+    """Most negative accelerations of ``count - 1`` ticks that start one jerk step from the present one back at zero at tick ``count``."""
+    i = np.arange(1, count, dtype=float)
+    deepest: Array = -np.minimum(np.minimum(limit, jerk_step * (count - i)), jerk_step * i - acceleration)
+    return deepest

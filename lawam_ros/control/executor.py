@@ -66,8 +66,8 @@ class TickOutput:
 class ChunkExecutor:
     """Deterministic: the same calls with the same times give the same commands. All times are int ns on one clock of the caller's.
 
-    Call ``tick`` every robot period; everything else may be called in between, from the same thread. Commands are stamped on a grid of whole
-    periods. Inactive, the command echoes the measured joints at rest.
+    Call ``tick`` every robot period; everything else may be called in between, from the same thread. Commands are stamped on a grid of
+    whole periods. Inactive, the command echoes the measured joints at rest.
     """
 
     def __init__(self, contract: Contract, urdf_text: str) -> None:
@@ -197,7 +197,10 @@ class ChunkExecutor:
     # The tick
 
     def tick(self, now_ns: int) -> TickOutput:
-        """One command. A late tick makes up whole periods up to three; after a longer gap the plan is shifted and goes on with one period."""
+        """One command.
+
+        A late tick makes up whole periods up to three; after a longer gap the plan is shifted and goes on with one period.
+        """
         self._counters["ticks"] += 1
         if self._rung.state == State.INACTIVE:
             return self._echo(now_ns)
@@ -300,7 +303,10 @@ class ChunkExecutor:
         budget, distance = self._robot.budgets.tracking_error_rad, self._distance_rad()
         if distance <= budget:
             return ""
-        return f"expected measured joints within {budget:g} rad of the last command, got {distance:.3f} rad; deactivate and activate to start from the measured pose"
+        return (
+            f"expected measured joints within {budget:g} rad of the last command, got {distance:.3f} rad; "
+            "deactivate and activate to start from the measured pose"
+        )
 
     def _policy_problem(self, now_ns: int) -> str:
         if self._heartbeat_ns is None or (now_ns - self._heartbeat_ns) * 1e-9 <= self._robot.budgets.heartbeat_age_s:

@@ -10,7 +10,7 @@ _TOLERANCE = 1e-6
 
 
 def guard(state: JointState, previous: JointState, limits: JointLimits, dt_s: float) -> str | None:
-    """None when the command may go out, else the first thing wrong with it: ``non_finite``, ``position``, ``velocity``, ``acceleration``, ``jerk``."""
+    """None when the command may go out, else what is wrong: ``non_finite``, ``position``, ``velocity``, ``acceleration``, ``jerk``."""
     both = np.concatenate([state.position, state.velocity, state.acceleration])
     if not np.isfinite(both).all():
         return "non_finite"

@@ -22,12 +22,16 @@ _MAX_DAMPING = 0.08
 
 @dataclass(frozen=True)
 class IkStep:
-    """Joint targets of one tick (rad, rad/s) and what is left of the pose error (m, rad)."""
+    """Joint targets of one tick (rad, rad/s) and what was left of the pose error (m, rad).
+
+    speed_share: largest share of a joint velocity limit that the target asked for; above 1 the step was scaled down.
+    """
 
     position_rad: Array
     velocity_rad_s: Array
     error_m: float
     error_rad: float
+    speed_share: float
 
 
 class InverseKinematics:
@@ -73,7 +77,13 @@ class InverseKinematics:
         if scale > 1.0:
             step = step / scale
         self.position_rad = self.position_rad + step
-        return IkStep(self.position_rad, step / self._dt_s, float(np.sqrt(error[:3] @ error[:3])), float(np.sqrt(error[3:] @ error[3:])))
+        return IkStep(
+            position_rad=self.position_rad,
+            velocity_rad_s=step / self._dt_s,
+            error_m=float(np.sqrt(error[:3] @ error[:3])),
+            error_rad=float(np.sqrt(error[3:] @ error[3:])),
+            speed_share=scale,
+        )
 
     def _solve(self, jacobian: Array, twist: Array, posture: Array) -> Array:
         limits = self._arm.limits

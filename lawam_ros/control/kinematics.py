@@ -42,7 +42,9 @@ class Chain:
         frame = tcp_frame
         while frame != base_frame:
             if frame not in parents or len(path) > len(parents):
-                raise UserMistake(f"robot description: no way from frame '{base_frame}' to '{tcp_frame}', stopped at '{frame}'; check the URDF")
+                raise UserMistake(
+                    f"robot description: no way from frame '{base_frame}' to '{tcp_frame}', stopped at '{frame}'; check the URDF"
+                )
             path.append(parents[frame])
             frame = _attribute(parents[frame], "parent", "link")
         names: list[str] = []
@@ -57,7 +59,9 @@ class Chain:
                 constants.append(pending @ align)
                 pending = align.T
             elif kind != "fixed":
-                raise UserMistake(f"robot description: joint '{joint.get('name')}' is {kind}; expected revolute, continuous or fixed joints in an arm")
+                raise UserMistake(
+                    f"robot description: joint '{joint.get('name')}' is {kind}; expected revolute, continuous or fixed joints in an arm"
+                )
         if not names:
             raise UserMistake(f"robot description: no joint moves between '{base_frame}' and '{tcp_frame}'")
         return cls(tuple(names), np.array(constants), pending)
@@ -67,7 +71,7 @@ class Chain:
         out = np.eye(4)
         for local in self._locals(q_rad):
             out = out.dot(local)
-        return out.dot(self._after_last)
+        return np.asarray(out.dot(self._after_last))
 
     def pose(self, q_rad: Array) -> Pose:
         """TCP pose in the base frame."""

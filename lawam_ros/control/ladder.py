@@ -65,7 +65,10 @@ class Rung:
 
 
 def climb(rung: Rung, event: Event, reason: str = "") -> Rung:
-    """The rung after an event. First writer wins: a second reason for the same rung is dropped, except that a lasting one replaces a passing one."""
+    """The rung after an event.
+
+    First writer wins: a second reason for the same rung is dropped, except that a lasting one replaces a passing one.
+    """
     state = TRANSITIONS.get((rung.state, event))
     if state is None:
         return rung

@@ -48,8 +48,9 @@ class LimitChecker:
 
     def add(self, stamp_ns: int, positions: Array, velocities: Array, accelerations: Array) -> list[Violation]:
         """Violations of one command; vectors (n,) in rad, rad/s, rad/s2."""
-        now = (int(stamp_ns), *(np.array(values, dtype=float) for values in (positions, velocities, accelerations)))
-        found = self._alone(*now)
+        q, v, a = (np.array(values, dtype=float) for values in (positions, velocities, accelerations))
+        now = (int(stamp_ns), q, v, a)
+        found = self._alone(int(stamp_ns), q, v, a)
         if self._last is not None:
             found += self._against(self._last, now)
         self._last = now

@@ -33,7 +33,10 @@ def stacked_limits(limits: Sequence[JointLimits]) -> JointLimits:
 
 
 STAMP_RESERVE = 2e-4
-"""Share of the derivative limits kept back: stamps follow a slewed clock, so a tick of theirs may be shorter than a tick of ours by half of this."""
+"""Share of the derivative limits kept back.
+
+Stamps follow a slewed clock, so a tick of theirs may be shorter than a tick of ours by half of this.
+"""
 
 
 def with_reserve(limits: JointLimits) -> JointLimits:
@@ -124,7 +127,7 @@ class JointLimiter:
         slope = np.where(near, self._close, self._brake / parabola)
         top = limits.velocity_rad_s
         aim = np.minimum(np.maximum(velocity + approach, -top), top)
-        return acceleration + self._match * (aim - ahead) + slope * np.minimum(np.maximum(velocity - ahead, -top), top)
+        return np.asarray(acceleration + self._match * (aim - ahead) + slope * np.minimum(np.maximum(velocity - ahead, -top), top))
 
     def _within_derivatives(self, wanted: Array) -> Array:
         limits, now = self.limits, self.state
@@ -160,9 +163,11 @@ class JointLimiter:
         self.hits += 1
         return self._settled(self._integrated(acceleration), acceleration)
 
-    def _may_leave(self, state: JointState) -> Array:
+    def _may_leave(self, state: JointState) -> NDArray[np.bool_]:
         """True where a generous bound of the stopping distance does not fit; only there the stop itself is worked out."""
-        unwinding = state.acceleration * np.abs(state.acceleration) / (2.0 * self.limits.jerk_rad_s3) + state.acceleration * (0.5 * self.dt_s)
+        unwinding = state.acceleration * np.abs(state.acceleration) / (2.0 * self.limits.jerk_rad_s3) + state.acceleration * (
+            0.5 * self.dt_s
+        )
         upwards = np.maximum(np.maximum(state.velocity, state.velocity + unwinding), 0.0)
         downwards = np.maximum(np.maximum(-state.velocity, -state.velocity - unwinding), 0.0)
         spare = self._swing_time + np.abs(state.acceleration) / self.limits.jerk_rad_s3

@@ -69,7 +69,10 @@ class MeasuredJoints:
                 value = float(self.joints_rad[start + i])
                 low, high = float(arm.limits.lower_rad[i]), float(arm.limits.upper_rad[i])
                 if not low <= value <= high:
-                    return f"expected joint {name} between {low:.3f} and {high:.3f} rad, measured {value:.3f}; move the arm inside its limits by hand"
+                    return (
+                        f"expected joint {name} between {low:.3f} and {high:.3f} rad, measured {value:.3f}; "
+                        "move the arm inside its limits by hand"
+                    )
             start += len(arm.joints)
             if arm.name not in self.openings_m:
                 return f"expected gripper joints {', '.join(arm.gripper.joints)} in joint_states, got none; check the gripper driver"

@@ -6,7 +6,6 @@ from numpy.typing import NDArray
 from lawam_ros.contract.records import ActionChunk, Pose
 from lawam_ros.contract.robot import Arm, Robot
 
-from . import scalar_rotations as rot
 from .acceptance import arm_values, starts_from_rest
 from .gripper import GripperRamp
 from .guard import guard
@@ -19,7 +18,8 @@ from .workspace import WorkspaceFilter
 
 Array = NDArray[np.float64]
 
-_LAG_FREE_RAD, _LAG_FULL_RAD = 0.03, 0.10
+_SPEED_SHARE = 0.97
+_LAG_FREE_RAD, _LAG_FULL_RAD = 0.01, 0.06
 _IK_FREE_M, _IK_FULL_M = 0.01, 0.04
 _SLOWEST = 0.05
 _SETTLED_LAG_RAD = 5e-5
@@ -36,16 +36,19 @@ class _ArmMotion:
         self.joints = joints
         self.chain = Chain.from_urdf(urdf_text, arm.base_frame, arm.tcp_frame)
         if self.chain.joint_names != arm.joints:
-            raise ValueError(f"arm {arm.name}: the URDF has joints {self.chain.joint_names}, the robot file {arm.joints}; expected the same order")
+            raise ValueError(
+                f"arm {arm.name}: the URDF has joints {self.chain.joint_names}, the robot file {arm.joints}; expected the same order"
+            )
         self.ik = InverseKinematics(arm, self.chain, dt_s)
-        self.box = WorkspaceFilter(arm)
+        self.box = WorkspaceFilter(arm, dt_s)
         self.ramp = GripperRamp(arm.gripper, dt_s)
         self.target: TcpState = at_rest(np.zeros(3), (0.0, 0.0, 0.0, 1.0))
         self.ik_error_m = 0.0
+        self.speed_share = 0.0
 
     def rest_at(self, joints_rad: Array) -> None:
         self.target = at_rest(*self.ik.start(joints_rad))
-        self.ik_error_m = 0.0
+        self.ik_error_m = self.speed_share = 0.0
 
 
 class Motion:
@@ -123,10 +126,9 @@ class Motion:
     def release(self, chunk: ActionChunk, action_hz: float, stamp_ns: int, resting_since_ns: int | None) -> None:
         """Let a judged chunk take over from the target of the last command, stamped ``stamp_ns``."""
         first = float(chunk.time_from_start_s[0])
+        origin_s = (stamp_ns - chunk.stamp_ns) * 1e-9
         if starts_from_rest(chunk, resting_since_ns):
             origin_s = first - min(first, 1.0 / action_hz)
-        else:
-            origin_s = (stamp_ns - chunk.stamp_ns) * 1e-9
         end_s = max(float(chunk.time_from_start_s[-1]) - origin_s, self._dt_s)
         tracks = tracks_of(chunk, self._robot.arms, arm_values(chunk, self._robot), origin_s)
         now = {one.arm.name: one.target for one in self._arms}
@@ -139,7 +141,7 @@ class Motion:
         """One tick along the plan, or braking along it when not ``running``. Returns what the guard found wrong, None if nothing."""
         if self._plan is None or self._pace is None:
             return self._stand_tick()
-        self._pace.advance(self._dt_s, self._follow_scale() if running else 0.0)
+        self._pace.advance(self._dt_s, self._follow_scale(self._pace.rate) if running else 0.0)
         position = np.empty_like(self._target_velocity)
         velocity = np.empty_like(self._target_velocity)
         for one in self._arms:
@@ -151,7 +153,7 @@ class Motion:
                 self._limiter.brake()
                 return "inverse_kinematics"
             position[one.joints], velocity[one.joints] = step.position_rad, step.velocity_rad_s
-            one.ik_error_m = step.error_m
+            one.ik_error_m, one.speed_share = step.error_m, step.speed_share
         bound = self._limits.acceleration_rad_s2
         acceleration = np.minimum(np.maximum((velocity - self._target_velocity) / self._dt_s, -bound), bound)
         self._target_velocity = velocity
@@ -159,7 +161,7 @@ class Motion:
         self._limiter.track(position, velocity, acceleration)
         failure = self._checked(before)
         self._move_grippers(self._plan if running else None, self._pace.time_s)
-        if self._pace.rate == 0.0:
+        if self._pace.still:
             self._settle(position, velocity)
         return failure
 
@@ -184,21 +186,23 @@ class Motion:
 
     def _aim(self, one: _ArmMotion, plan: Plan, pace: Pace) -> None:
         """Set the arm's target of this tick, inside the workspace."""
-        state = plan.state(one.arm.name, pace.time_s, pace.rate)
+        state = plan.state(one.arm.name, pace)
         position, moved = one.box.inside(state.position_m, one.target.position_m)
         if moved.any():
-            still = ~moved
+            still = np.logical_not(moved)
             state = TcpState(
                 position, state.quat_xyzw, state.velocity_m_s * still, state.angular_velocity_rad_s, state.acceleration_m_s2 * still
             )
         one.target = state
 
-    def _follow_scale(self) -> float:
-        """Pace that waits for joints that cannot follow and for kinematics near their end."""
+    def _follow_scale(self, rate: float) -> float:
+        """Pace that waits for joints that cannot follow: near their speed limits, behind their targets, or at the end of the kinematics."""
+        share = max(one.speed_share for one in self._arms)
+        by_speed = 1.0 if share < _SPEED_SHARE else max(rate, _SLOWEST) * _SPEED_SHARE / share
         lag = max(float(np.abs(one.ik.position_rad - self._limiter.state.position[one.joints]).max()) for one in self._arms)
         by_lag = 1.0 - (lag - _LAG_FREE_RAD) / (_LAG_FULL_RAD - _LAG_FREE_RAD)
         by_ik = 1.0 - (self.ik_error_m - _IK_FREE_M) / (_IK_FULL_M - _IK_FREE_M)
-        return min(1.0, max(_SLOWEST, min(by_lag, by_ik)))
+        return min(1.0, max(_SLOWEST, min(by_speed, by_lag, by_ik)))
 
     def _checked(self, before: JointState) -> str | None:
         """The guard's verdict; a refused command is replaced by the stop prepared with the previous one."""

@@ -72,6 +72,6 @@ def left_jacobian(rotvec: Array) -> Array:
     x, y, z = rotvec
     K = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
     if angle2 < 1e-8:
-        return np.eye(3) + 0.5 * K + (K @ K) / 6.0
+        return np.asarray(np.eye(3) + 0.5 * K + (K @ K) / 6.0)
     angle = np.sqrt(angle2)
-    return np.eye(3) + (1.0 - np.cos(angle)) / angle2 * K + (angle - np.sin(angle)) / (angle2 * angle) * (K @ K)
+    return np.asarray(np.eye(3) + (1.0 - np.cos(angle)) / angle2 * K + (angle - np.sin(angle)) / (angle2 * angle) * (K @ K))

@@ -20,8 +20,8 @@ Array = NDArray[np.float64]
 
 TCP_DECELERATION_M_S2 = 0.8
 TCP_ANGULAR_DECELERATION_RAD_S2 = 3.0
-SEAM_ACCELERATION_M_S2 = 1.5
-SEAM_ANGULAR_ACCELERATION_RAD_S2 = 6.0
+SEAM_ACCELERATION_M_S2 = 1.0
+SEAM_ANGULAR_ACCELERATION_RAD_S2 = 4.0
 _MAX_KNOT_ANGLE_RAD = 0.5
 
 
@@ -117,22 +117,25 @@ class Plan:
         return self.curve.end_s
 
     def start(self) -> Pace:
-        return Pace(self.curve)
+        seams = [*self.position_seams.values(), *self.rotation_seams.values()]
+        return Pace(self.curve, max(seam.start_s + seam.duration_s for seam in seams))
 
-    def state(self, arm: str, time_s: float, rate: float) -> TcpState:
-        """Target of one arm at a plan time run through at ``rate``; derivatives are per second of real time."""
-        track = self.tracks[arm].state(time_s)
-        position, velocity, acceleration = track.position_m, track.velocity_m_s, track.acceleration_m_s2
-        quat, angular = track.quat_xyzw, track.angular_velocity_rad_s
-        offset = self.position_seams[arm].sample(time_s)
+    def state(self, arm: str, pace: Pace) -> TcpState:
+        """Target of one arm at a pace; derivatives are per second of real time."""
+        track, rate, seam_rate = self.tracks[arm].state(pace.time_s), pace.rate, pace.seam_rate
+        position, velocity = track.position_m, track.velocity_m_s * rate
+        acceleration = track.acceleration_m_s2 * rate * rate
+        quat, angular = track.quat_xyzw, track.angular_velocity_rad_s * rate
+        offset = self.position_seams[arm].sample(pace.seam_time_s)
         if offset is not None:
-            position, velocity, acceleration = position + offset[0], velocity + offset[1], acceleration + offset[2]
-        turn = self.rotation_seams[arm].sample(time_s)
+            position, velocity = position + offset[0], velocity + offset[1] * seam_rate
+            acceleration = acceleration + offset[2] * seam_rate * seam_rate
+        turn = self.rotation_seams[arm].sample(pace.seam_time_s)
         if turn is not None:
             turn_quat = rot.from_rotvec(turn[0].tolist())
             quat = rot.normalise(rot.multiply(turn_quat, quat))
-            angular = left_jacobian(turn[0]) @ turn[1] + np.array(rot.rotate(turn_quat, angular.tolist()))
-        return TcpState(position, quat, velocity * rate, angular * rate, acceleration * rate * rate)
+            angular = left_jacobian(turn[0]) @ turn[1] * seam_rate + np.array(rot.rotate(turn_quat, angular.tolist()))
+        return TcpState(position, quat, velocity, angular, acceleration)
 
 
 def tracks_of(chunk: ActionChunk, arms: tuple[Arm, ...], values: Mapping[str, Array], origin_s: float) -> dict[str, ArmTrack]:

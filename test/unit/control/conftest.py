@@ -41,7 +41,7 @@ class Bench:
     def measure(self):
         message = dict(zip(self.robot.joint_names, self.joints.tolist(), strict=True))
         for arm in self.robot.arms:
-            message.update({name: self.opening_m / 2.0 for name in arm.gripper.joints})
+            message.update(dict.fromkeys(arm.gripper.joints, self.opening_m / 2.0))
         self.executor.measured(self.now_ns, message)
 
     def activate(self):
@@ -55,9 +55,7 @@ class Bench:
             self.measure()
         self.out = self.executor.tick(self.now_ns)
         command = self.out.command
-        self.violations += self.checker.add(
-            command.stamp_ns, command.positions_rad, command.velocities_rad_s, command.accelerations_rad_s2
-        )
+        self.violations += self.checker.add(command.stamp_ns, command.positions_rad, command.velocities_rad_s, command.accelerations_rad_s2)
         self.joints = command.positions_rad
         self.history.append(self.out)
         return self.out

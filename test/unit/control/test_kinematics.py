@@ -79,7 +79,7 @@ def made_ik(contract, urdf_text, start):
 
 
 def test_ik_follows_a_moving_target_and_arrives(contract, urdf_text):
-    arm, chain, ik, (position, quat) = made_ik(contract, urdf_text, contract.robot.arms[0].home_rad)
+    _, chain, ik, (position, quat) = made_ik(contract, urdf_text, contract.robot.arms[0].home_rad)
     worst = 0.0
     for k in range(500):
         goal = position + np.array([0.1, 0.15, -0.1]) * min(k / 400, 1.0)
@@ -91,7 +91,7 @@ def test_ik_follows_a_moving_target_and_arrives(contract, urdf_text):
 
 
 def test_ik_keeps_limits_when_the_target_is_out_of_reach(contract, urdf_text):
-    arm, chain, ik, (position, quat) = made_ik(contract, urdf_text, contract.robot.arms[0].home_rad)
+    arm, _, ik, (position, quat) = made_ik(contract, urdf_text, contract.robot.arms[0].home_rad)
     for k in range(1500):
         step = ik.step(position + np.array([0.8, 0.3, 0.6]) * min(k / 500, 1.0), quat)
         assert np.all(np.isfinite(step.position_rad))
@@ -104,7 +104,7 @@ def test_ik_keeps_limits_when_the_target_is_out_of_reach(contract, urdf_text):
 
 def test_ik_returns_to_the_home_posture_only_in_motion(contract, urdf_text):
     start = contract.robot.arms[0].home_rad + np.array([0.3, 0, -0.3, 0, 0.2, 0, 0])
-    arm, chain, ik, (position, quat) = made_ik(contract, urdf_text, start)
+    arm, _, ik, (position, quat) = made_ik(contract, urdf_text, start)
     for _ in range(100):
         ik.step(position, quat)
     np.testing.assert_allclose(ik.position_rad, start, atol=1e-9)

@@ -107,7 +107,7 @@ def test_a_step_is_reached_without_overshoot_or_ringing(contract):
         limiter = JointLimiter(limits, DT)
         limiter.reset(home)
         goal, zero = home + size, np.zeros(7)
-        (position, velocity, _), violations = record(limiter, 400, lambda k, x=limiter, g=goal: x.track(g, zero, zero))
+        (position, velocity, _), violations = record(limiter, 400, lambda k, x=limiter, g=goal, z=zero: x.track(g, z, z))
         assert violations == []
         assert np.all(position <= goal + 1e-9)
         assert np.all(velocity >= -1e-9)
@@ -190,7 +190,10 @@ def test_checker_passes_a_uniform_motion_and_its_gaps(contract):
         ("velocity", lambda q, v, a, lim: v.__setitem__((slice(None), 2), lim.velocity_rad_s[2] * 1.001)),
         ("acceleration", lambda q, v, a, lim: a.__setitem__((slice(None), 2), lim.acceleration_rad_s2[2] * 1.001)),
         ("velocity_difference", lambda q, v, a, lim: q.__setitem__((slice(3, None), 2), q[3:, 2] + lim.velocity_rad_s[2] * DT)),
-        ("acceleration_difference", lambda q, v, a, lim: v.__setitem__((slice(3, None), 2), v[3:, 2] - lim.acceleration_rad_s2[2] * DT * 1.01)),
+        (
+            "acceleration_difference",
+            lambda q, v, a, lim: v.__setitem__((slice(3, None), 2), v[3:, 2] - lim.acceleration_rad_s2[2] * DT * 1.01),
+        ),
     ],
 )
 def test_checker_finds_each_violation_by_name_and_joint(contract, quantity, spoil):
@@ -221,7 +224,12 @@ def test_checker_finds_jerk_and_bad_stamps_and_nan(contract):
 
 @pytest.mark.parametrize(
     ("field", "amount", "verdict"),
-    [("position", np.nan, "non_finite"), ("position", 9.0, "position"), ("velocity", 9.0, "velocity"), ("acceleration", 99.0, "acceleration")],
+    [
+        ("position", np.nan, "non_finite"),
+        ("position", 9.0, "position"),
+        ("velocity", 9.0, "velocity"),
+        ("acceleration", 99.0, "acceleration"),
+    ],
 )
 def test_guard_names_what_is_wrong(contract, field, amount, verdict):
     limits, home, zero = panda(contract), contract.robot.arms[0].home_rad, np.zeros(7)
