@@ -1,0 +1,88 @@
+"""What a checkpoint of ours says about the robot and the task it was trained for: the ``lawam_ros`` block of its config.yaml."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from lawam_ros.contract.errors import UserMistake
+from lawam_ros.contract.task import PolicyContract
+from lawam_ros.contract.yaml_fields import Fields
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class CheckpointFacts:
+    """Contract a checkpoint was trained under.
+
+    state, action: slot names of the task contract, in order, per arm. action_mode, state_mode: normalisation ("min_max" or "q99").
+    binary_dims: action dimensions trained as 0 or 1. inference_only: the file lacks what only training reads, and
+    the weights of other embodiments.
+    training: anything worth remembering about how it was made.
+    """
+
+    robot: str
+    embodiment_tag: str
+    embodiment_id: int
+    action_hz: float
+    horizon_s: float
+    action_offset_steps: int
+    primary_cameras: tuple[str, ...]
+    wrist_cameras: tuple[str, ...]
+    state: tuple[str, ...]
+    action: tuple[str, ...]
+    action_mode: str = "min_max"
+    state_mode: str = "min_max"
+    binary_dims: tuple[int, ...] = ()
+    inference_only: bool = False
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_mapping(self) -> dict[str, Any]:
+        content = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        return {"format": FORMAT, **content}
+
+
+def facts_from_mapping(mapping: Mapping[str, Any], where: str) -> CheckpointFacts:
+    """Typed block; UserMistake names the key that is wrong."""
+    fields = Fields(mapping, where)
+    fields.integer("format", FORMAT, FORMAT)
+    modes = ("min_max", "q99")
+    facts = CheckpointFacts(
+        robot=fields.text("robot"),
+        embodiment_tag=fields.text("embodiment_tag"),
+        embodiment_id=fields.integer("embodiment_id", 0, 10_000),
+        action_hz=fields.number("action_hz", 1.0, 200.0),
+        horizon_s=fields.number("horizon_s", 0.05, 10.0),
+        action_offset_steps=fields.integer("action_offset_steps", 0, 10),
+        primary_cameras=fields.texts("primary_cameras"),
+        wrist_cameras=fields.texts("wrist_cameras"),
+        state=fields.texts("state"),
+        action=fields.texts("action"),
+        action_mode=fields.choice("action_mode", modes),
+        state_mode=fields.choice("state_mode", modes),
+        binary_dims=tuple(int(dim) for dim in fields.raw("binary_dims")),
+        inference_only=fields.flag("inference_only"),
+        training=fields.raw("training"),
+    )
+    fields.has("flow_dropout")  # belongs to the model configuration
+    fields.done()
+    return facts
+
+
+def check_contract(facts: CheckpointFacts, policy: PolicyContract, embodiment_id: int, where: str) -> None:
+    """Refuse a checkpoint made for another embodiment, rate, horizon, camera set or meaning of state and action."""
+    pairs = (
+        ("embodiment id", facts.embodiment_id, embodiment_id),
+        ("action rate (Hz)", facts.action_hz, policy.action_hz),
+        ("horizon (s)", facts.horizon_s, policy.horizon_s),
+        ("action offset (steps)", facts.action_offset_steps, policy.action_offset_steps),
+        ("primary cameras", facts.primary_cameras, policy.primary_cameras),
+        ("wrist cameras", facts.wrist_cameras, policy.wrist_cameras),
+        ("state", facts.state, policy.state),
+        ("action", facts.action, policy.action),
+    )
+    for name, trained, asked in pairs:
+        if trained != asked:
+            raise UserMistake(
+                f"checkpoint {where}: {name}: trained with {trained}, the task asks for {asked}; use a checkpoint made for this task"
+            )
