@@ -1,17 +1,22 @@
 """The one table of which nodes make up a task. ``ros2 launch`` and the runner behind ``lawam demo`` both start what it says."""
 
+import importlib.util
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NoReturn
 
-from lawam_ros.contract.errors import UserMistake
+from lawam_ros.contract.errors import EnvironmentLacks, UserMistake
 from lawam_ros.contract.load import Contract, load_contract
 from lawam_ros.contract.paths import config_dir
 
 Value = bool | int | float | str
 
 PACKAGE = "lawam_ros"
+RESPAWN_DELAY_S = 2.0
+SEED_MAX = 2**31 - 1
+_NAMESPACE = re.compile(r"/?([A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*)?/?")
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,12 @@ class NodeSpec:
 
 
 ARGUMENTS = (
-    Argument("hardware", "sim", "Where commands go: sim starts a MuJoCo world behind the robot's topics.", ("sim",)),
+    Argument(
+        "hardware",
+        "sim",
+        "Where commands go: sim is a MuJoCo world behind the robot's topics, real is refused so far.",
+        ("sim", "real"),
+    ),
     Argument("robot", "", "Robot, a file in config/robots."),
     Argument("checkpoint", "", "Checkpoint folder, name of a shipped one, or recorded:<dataset>#<episode> for playback."),
     Argument("instruction", "", "What the policy is asked to do. With an empty one the arm waits for the topic instruction."),
@@ -64,13 +74,28 @@ def defaults(task: str) -> dict[str, str]:
 def check_arguments(values: Mapping[str, str]) -> None:
     """Raises UserMistake for an unknown argument or a value outside its choices."""
     known = {argument.name: argument for argument in ARGUMENTS}
+    if values.get("hardware") == "real":
+        refuse_real()
     for name, value in values.items():
         if name not in known:
             raise UserMistake(f"unknown launch argument '{name}': expected one of {', '.join(known)}")
         if known[name].choices and value not in known[name].choices:
             raise UserMistake(f"{name}:={value}: expected {' or '.join(known[name].choices)}")
-    if not values.get("seed", "0").isdigit():
-        raise UserMistake(f"seed:={values['seed']}: expected a whole number from 0")
+    seed, namespace = values.get("seed", "0"), values.get("namespace", "")
+    if not (seed.isascii() and seed.isdecimal() and int(seed) <= SEED_MAX):
+        raise UserMistake(f"seed:={seed}: expected a whole number from 0 to {SEED_MAX}")
+    if not _NAMESPACE.fullmatch(namespace):
+        raise UserMistake(f"namespace:={namespace}: expected names of letters, digits and underscores separated by /, such as cell_1/left")
+
+
+def refuse_real() -> NoReturn:
+    """Raises EnvironmentLacks on the ROS wheels, which have no known publisher and stay away from hardware, and UserMistake elsewhere."""
+    if importlib.util.find_spec("ros_wheels_bootstrapper") is not None:
+        raise EnvironmentLacks(
+            "hardware:=real needs an official ROS 2 installation, this is the stand-in from PyPI wheels that nobody signs for; "
+            "install ROS 2 Jazzy, source it and run 'make setup' again"
+        )
+    raise UserMistake("hardware:=real: this version drives simulated robots only; expected hardware:=sim")
 
 
 def contract_for(task: str, values: Mapping[str, str]) -> Contract:
@@ -95,7 +120,7 @@ def nodes_for(task: str, values: Mapping[str, str]) -> tuple[NodeSpec, ...]:
 
 
 def environment(hardware: str) -> dict[str, str]:
-    """Variables every process of the system needs: a shared-memory transport that holds images, and no way out of this machine in simulation."""
+    """Variables of every process: a shared-memory transport that holds images, and no way out of this machine in simulation."""
     profile = str(config_dir() / "fastdds_large_shm.xml")
     variables = {"FASTRTPS_DEFAULT_PROFILES_FILE": profile, "FASTDDS_DEFAULT_PROFILES_FILE": profile}
     if hardware != "real":
@@ -121,6 +146,7 @@ def launch_description(task: str) -> Any:
                 namespace=values["namespace"],
                 parameters=[dict(node.parameters)],
                 respawn=node.respawn,
+                respawn_delay=RESPAWN_DELAY_S,
                 output="screen",
             )
             for node in nodes_for(task, values)

@@ -2,8 +2,11 @@
 
 import os
 
+from lawam_ros.cli.domain import ReservedDomain
+
 # Wrong field types are sent as garbage unless the generated message classes check them.
 os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"
-# Nothing that a test starts may be heard by another machine.
+# What a test starts is heard by no other run and no other machine, whatever the shell it was started from says.
+DOMAIN = ReservedDomain()
+os.environ["ROS_DOMAIN_ID"] = str(DOMAIN.number)
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-os.environ.setdefault("MUJOCO_GL", "egl")

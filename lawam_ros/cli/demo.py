@@ -2,17 +2,15 @@
 
 import argparse
 import json
-import math
 import os
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lawam_ros import bringup
+from lawam_ros.cli.run_summary import print_table, summarise
 from lawam_ros.contract.errors import EXIT_CRITERION_MISSED, EXIT_DONE, EnvironmentLacks, UserMistake
-from lawam_ros.contract.load import Contract
 
 
 def add_parser(subparsers: Any) -> None:
@@ -50,12 +48,14 @@ def run(args: argparse.Namespace) -> int:
         raise UserMistake(f"--delay-ms: expected 0 to 30000, got {args.delay_ms:g}")
     if args.domain is not None and not 0 <= args.domain <= 232:
         raise UserMistake(f"--domain: expected 0 to 232, got {args.domain}")
+    if args.require is not None and not 0 <= args.require <= 1:
+        raise UserMistake(f"--require: expected a fraction from 0 to 1, got {args.require:g}")
     given = {"robot": args.robot, "checkpoint": args.checkpoint, "instruction": args.instruction}
     values = bringup.defaults(args.task) | {name: text for name, text in given.items() if text}
     values |= {"device": args.device, "seed": str(args.seed), "set": ";".join(args.set)}
-    contract = bringup.contract_for(args.task, values)
-    check_before_start(values["checkpoint"])
-    summary = run_task(args, contract, values)
+    bringup.nodes_for(args.task, values)
+    check_before_start(values["checkpoint"], None if args.no_video else args.out)
+    summary = run_task(args, values)
     print_table(summary)
     if args.json:
         print(json.dumps(summary))
@@ -63,8 +63,8 @@ def run(args: argparse.Namespace) -> int:
     return EXIT_CRITERION_MISSED if missed else EXIT_DONE
 
 
-def check_before_start(checkpoint: str) -> None:
-    """What can be refused without starting anything: ROS, the renderer, the checkpoint's folder."""
+def check_before_start(checkpoint: str, out: Path | None) -> None:
+    """What can be refused without starting anything: ROS, the renderer, the checkpoint's folder, the folder for videos."""
     try:
         import rclpy  # noqa: F401
     except ImportError as error:
@@ -75,110 +75,39 @@ def check_before_start(checkpoint: str) -> None:
     choose_renderer()
     if not checkpoint.startswith(RECORDED):
         find_checkpoint(checkpoint)
+    if out is not None:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserMistake(f"--out {out}: cannot be created ({error.strerror}); choose another folder or --no-video") from error
+        if not os.access(out, os.W_OK):
+            raise UserMistake(f"--out {out}: not writable; choose another folder or --no-video")
 
 
-def run_task(args: argparse.Namespace, contract: Contract, values: dict[str, str]) -> dict[str, Any]:
-    """Start the graph, run the episodes, stop the graph; the summary of architecture section 6 as plain values."""
-    from lawam_ros.cli.domain import ReservedDomain
-    from lawam_ros.cli.episodes import run_episode, wait_until_up
+def run_task(args: argparse.Namespace, values: dict[str, str]) -> dict[str, Any]:
+    """Start the graph, run the episodes, stop the graph; the summary as plain values."""
+    from lawam_ros.cli.episodes import run_episode
     from lawam_ros.cli.film import Film
-    from lawam_ros.cli.process_group import ProcessGroup
-    from lawam_ros.control.limit_checker import LimitChecker
-    from lawam_ros.control.limiter import stacked_limits
-    from lawam_ros.nodes.run_client import RunClient
+    from lawam_ros.cli.simulated_run import simulated_run
+    from lawam_ros.nodes.managed import DIAGNOSTICS_S
 
-    domain = ReservedDomain(args.domain)
-    variables = bringup.environment("sim") | {"ROS_DOMAIN_ID": str(domain.number)}
-    os.environ.update(variables)
-    nodes = tuple(_for_runner(node, args.delay_ms) for node in bringup.nodes_for(args.task, values))
-    checker = LimitChecker(stacked_limits([arm.limits for arm in contract.robot.arms]))
     line = ProgressLine()
     results, films = [], []
-    try:
-        with ProcessGroup(nodes, values["namespace"], variables) as group:
-            client = RunClient(
-                contract,
-                values["namespace"],
-                domain.number,
-                lambda c: checker.add(c.stamp_ns, c.positions_rad, c.velocities_rad_s, c.accelerations_rad_s2),
-            )
-            try:
-                wait_until_up(client, group, nodes, line.show)
-                client.configure_executor()
-                for k in range(args.episodes):
-                    seed = args.seed + k
-                    film = None if args.no_video else Film(args.out / f"{args.task}_{seed}.mp4", client, contract, seed)
+    with simulated_run(args.task, values, args.delay_ms * 1e-3, args.domain, line.show) as run:
+        for k in range(args.episodes):
+            seed = args.seed + k
+            with Film(None if args.no_video else args.out / f"{args.task}_{seed}.mp4", run.client, run.contract, seed) as film:
 
-                    def on_progress(elapsed_s: float, k: int = k, seed: int = seed, film: Film | None = film) -> None:
-                        line.show(progress_text(client, k, args.episodes, seed, elapsed_s))
-                        if film is not None:
-                            film.tick()
+                def on_progress(elapsed_s: float, k: int = k, seed: int = seed, film: Film = film) -> None:
+                    line.show(progress_text(run.client, k, args.episodes, seed, elapsed_s))
+                    film.tick()
 
-                    results.append(run_episode(client, group, contract, seed, on_progress))
-                    checker.restart()
-                    if film is not None:
-                        films.append(film.close())
-                    line.end(f"episode {k + 1}/{args.episodes}  seed {seed}  {results[-1].reason}  {results[-1].time_s:.1f} s")
-                time.sleep(1.1)  # the last diagnostics of the policy carry the percentiles of the whole run
-                return summarise(args, results, client, checker.violations, films)
-            finally:
-                client.close()
-    finally:
-        domain.release()
-
-
-def _for_runner(node: bringup.NodeSpec, delay_ms: float) -> bringup.NodeSpec:
-    """The same node, with what only a runner changes: it activates the executor itself, and may slow the policy down."""
-    extra: dict[str, bringup.Value] = {}
-    if node.executable == "chunk_executor":
-        extra = {"autostart": False}
-    elif node.executable == "policy":
-        extra = {"added_delay_s": delay_ms * 1e-3}
-    return bringup.NodeSpec(node.executable, {**node.parameters, **extra}, node.respawn)
-
-
-def summarise(args: argparse.Namespace, results: Sequence[Any], client: Any, violations: int, films: Sequence[str]) -> dict[str, Any]:
-    successes = sum(result.success for result in results)
-    measured = client.measurements
-    report = client.policy_report
-    stage_names = sorted({name for result in results for name in result.stages})
-    return {
-        "task": args.task,
-        "seed": args.seed,
-        "episodes": len(results),
-        "successes": successes,
-        "success_interval": list(wilson_interval(successes, len(results))),
-        "stages": {name: sum(result.stages.get(name, False) for result in results) for name in stage_names},
-        "chunk_ms_p50": _number(report.get("chunk_ms_p50")),
-        "chunk_ms_p99": _number(report.get("chunk_ms_p99")),
-        "observation_to_command_ms_p50": _median(measured.observation_to_command_ms),
-        "control_hz": round(measured.commands / measured.command_span_s, 1) if measured.command_span_s else None,
-        "limit_violations": violations,
-        "delay_ms": args.delay_ms,
-        "reaction_ms_mean": None,
-        "episodes_detail": [
-            {
-                "seed": result.seed,
-                "success": result.success,
-                "reason": result.reason,
-                "time_s": result.time_s,
-                "final_error_m": _finite(result.final_error_m),
-                "min_tcp_object_distance_m": _finite(result.min_tcp_object_distance_m),
-            }
-            for result in results
-        ],
-        "video": list(films),
-    }
-
-
-def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
-    """95 % score interval of a success rate, as fractions."""
-    z = 1.959964
-    rate = successes / trials
-    centre = rate + z * z / (2 * trials)
-    spread = z * math.sqrt(rate * (1 - rate) / trials + z * z / (4 * trials * trials))
-    scale = 1 + z * z / trials
-    return max(0.0, round((centre - spread) / scale, 4)), min(1.0, round((centre + spread) / scale, 4))
+                results.append(run_episode(run.client, run.group, run.contract, seed, on_progress))
+            run.checker.restart()
+            films += [str(film.path)] if film.written else []
+            line.end(f"episode {k + 1}/{args.episodes}  seed {seed}  {results[-1].reason}  {results[-1].time_s:.1f} s")
+        time.sleep(DIAGNOSTICS_S + 0.1)  # the last report of the policy carries the percentiles of the whole run
+        return summarise(args.task, args.seed, args.delay_ms, results, run.client, run.checker.violations, films)
 
 
 def progress_text(client: Any, k: int, episodes: int, seed: int, elapsed_s: float) -> str:
@@ -206,36 +135,3 @@ class ProgressLine:
     def end(self, text: str) -> None:
         sys.stderr.write(f"\r\033[K{text}\n" if self._live else f"{text}\n")
         sys.stderr.flush()
-
-
-def print_table(summary: dict[str, Any]) -> None:
-    print(f"\n{'seed':>7}  {'success':<8} {'reason':<14} {'time':>7}  {'error':>8}  {'closest':>8}")
-    for row in summary["episodes_detail"]:
-        error, closest = (f"{100 * v:.1f} cm" if v is not None else "-" for v in (row["final_error_m"], row["min_tcp_object_distance_m"]))
-        print(
-            f"{row['seed']:>7}  {'yes' if row['success'] else 'no':<8} {row['reason']:<14} {row['time_s']:>5.1f} s  {error:>8}  {closest:>8}"
-        )
-    low, high = summary["success_interval"]
-    print(f"\nsuccess            {summary['successes']} of {summary['episodes']} (95 % interval {100 * low:.0f} to {100 * high:.0f} %)")
-    print(f"stages             {', '.join(f'{name} {count}' for name, count in summary['stages'].items())}")
-    print(f"chunk              p50 {_show(summary['chunk_ms_p50'], 'ms')}, p99 {_show(summary['chunk_ms_p99'], 'ms')}")
-    print(f"image to command   p50 {_show(summary['observation_to_command_ms_p50'], 'ms')}")
-    print(f"control            {_show(summary['control_hz'], 'Hz')}, {summary['limit_violations']} limit violations")
-    for path in summary["video"]:
-        print(f"video              {path}")
-
-
-def _show(value: float | None, unit: str) -> str:
-    return "-" if value is None else f"{value:.0f} {unit}"
-
-
-def _number(text: str | None) -> float | None:
-    return None if text is None else round(float(text), 2)
-
-
-def _finite(value: float | None) -> float | None:
-    return round(value, 4) if value is not None and math.isfinite(value) else None
-
-
-def _median(samples: Sequence[float]) -> float | None:
-    return round(sorted(samples)[len(samples) // 2], 2) if samples else None

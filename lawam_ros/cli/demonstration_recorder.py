@@ -56,6 +56,7 @@ class DemonstrationRecorder:
         commanded = command_rows([m.commanded_tcp for m in moments], [m.commanded_gripper_m for m in moments])
         # The row after the last frame would be a command nobody gave; the arm rests by then, so the last one is repeated.
         following = np.concatenate([commanded[1:], commanded[-1:]])
+        following[:, -1] = [m.wanted_gripper_m for m in moments]
         state = np.array([state_vector(m.measured_tcp, m.measured_gripper_m, tuple(STATE_SLOTS)) for m in moments])
         videos, sums = self._film(demonstration)
         return RecordedEpisode(

@@ -44,13 +44,15 @@ def wait_until_up(client: RunClient, group: ProcessGroup, nodes: tuple[NodeSpec,
 
 
 def raise_if_ended(group: ProcessGroup, name: str) -> None:
-    """A node that ended by itself cannot be mended by waiting; its last line says why."""
+    """A node that ended and is not started again cannot be mended by waiting; its last line says why."""
     state = group.state(name)
-    if state.running or state.exit_code in (-1, 0):
+    if state.running:
         return
     kind = {EXIT_USER_MISTAKE: UserMistake, EXIT_ENVIRONMENT_LACKS: EnvironmentLacks}.get(state.exit_code)
     if kind is not None:
         raise kind(_last_words(group.log_tail(name)))
+    if not group.respawns(name):
+        raise LawamError(f"node {name} ended by itself with exit code {state.exit_code}; last words: {_last_words(group.log_tail(name))}")
 
 
 def _last_words(log: str) -> str:

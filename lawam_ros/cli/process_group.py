@@ -1,6 +1,8 @@
 """The nodes of a task as a group of processes under supervisord, which starts, watches, restarts and stops them."""
 
+import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -9,15 +11,16 @@ import tempfile
 import time
 import xmlrpc.client
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import yaml
 from supervisor.xmlrpc import SupervisorTransport
 
 from lawam_ros.bringup import NodeSpec
+from lawam_ros.cli import dies_with_parent
 from lawam_ros.contract.errors import EnvironmentLacks
 
 _STOP_WAIT_S = 8
@@ -35,7 +38,10 @@ class ProcessState:
 
 
 class ProcessGroup:
-    """Context manager: the processes run inside the ``with`` block and are stopped with SIGINT, in reverse order, when it ends."""
+    """Context manager: the processes run inside the ``with`` block and are stopped with SIGINT, in reverse order, when it ends.
+
+    Enter it from the main thread: when that ends, by whatever signal, supervisord is told to stop its processes, and these end with it.
+    """
 
     def __init__(self, nodes: Sequence[NodeSpec], namespace: str, environment: Mapping[str, str]) -> None:
         self._nodes = tuple(nodes)
@@ -50,24 +56,29 @@ class ProcessGroup:
         configuration = self._path / "supervisord.conf"
         configuration.write_text(self._configuration(), encoding="utf-8")
         # supervisord gets the interrupt of a terminal too, unless it has a session of its own; the nodes must first brake, in order.
-        self._supervisor = subprocess.Popen(
-            [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration)],
-            env={**os.environ, **self._environment},
-            start_new_session=True,
-            stdout=subprocess.DEVNULL,
-            stderr=(self._path / "supervisord.err").open("wb"),
-        )
+        command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration)]
+        with (self._path / "supervisord.err").open("wb") as errors:
+            self._supervisor = subprocess.Popen(
+                _bound(signal.SIGTERM, os.getpid(), command),
+                env={**os.environ, **self._environment},
+                start_new_session=True,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+            )
         deadline = time.monotonic() + _START_WAIT_S
         while not self._answers():
             if time.monotonic() > deadline or self._supervisor.poll() is not None:
-                raise EnvironmentLacks(f"the process supervisor did not start: {(self._path / 'supervisord.err').read_text().strip()}")
+                reason = (self._path / "supervisord.err").read_text().strip()
+                self._kill()
+                self._folder.cleanup()
+                raise EnvironmentLacks(f"expected the process supervisor to start, it did not: {reason or 'it said nothing'}")
             time.sleep(0.02)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
             for node in reversed(self._nodes):
-                if self.state(node.name).running:
+                with suppress(xmlrpc.client.Fault):  # it ended by itself in the meantime
                     self._call().stopProcess(node.name)
                 self.exit_codes[node.name] = self.state(node.name).exit_code
             self._call().shutdown()
@@ -81,6 +92,10 @@ class ProcessGroup:
     def state(self, name: str) -> ProcessState:
         info: Any = self._call().getProcessInfo(name)
         return ProcessState(info["statename"] in ("STARTING", "RUNNING"), int(info["pid"]), int(info["exitstatus"]))
+
+    def respawns(self, name: str) -> bool:
+        """Whether the node is started again after it crashed."""
+        return next(node.respawn for node in self._nodes if node.name == name)
 
     def log_tail(self, name: str) -> str:
         """Last lines a node wrote."""
@@ -107,8 +122,19 @@ class ProcessGroup:
         return True
 
     def _kill(self) -> None:
-        if self._supervisor is not None and self._supervisor.poll() is None:
-            os.killpg(self._supervisor.pid, signal.SIGKILL)
+        """End the supervisor and what is left of its nodes: each leads a process group of its own in the supervisor's session."""
+        if self._supervisor is None:
+            return
+        if self._supervisor.poll() is None:
+            self._supervisor.kill()
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdecimal():
+                continue
+            with suppress(OSError):  # gone, or somebody else's
+                ours = os.getsid(int(entry.name)) == self._supervisor.pid and os.fsencode(self._path) in (entry / "cmdline").read_bytes()
+                if ours:
+                    os.kill(int(entry.name), signal.SIGKILL)
+        self._supervisor.wait()
 
     def _configuration(self) -> str:
         head = f"""[unix_http_server]
@@ -125,12 +151,15 @@ supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 
     def _program(self, node: NodeSpec) -> str:
         parameters = self._path / f"{node.name}.yaml"
-        parameters.write_text(yaml.safe_dump({"/**": {"ros__parameters": dict(node.parameters)}}), encoding="utf-8")
-        command = f"{sys.executable} -u -m lawam_ros.nodes.{node.executable} --ros-args -r __node:={node.name} --params-file {parameters}"
-        if self._namespace:
-            command += f" -r __ns:=/{self._namespace.strip('/')}"
+        # JSON is YAML in which every text is quoted: a checkpoint called 1e3 or an instruction "yes" stays a text.
+        content = {"/**": {"ros__parameters": dict(node.parameters)}}
+        parameters.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+        command = [sys.executable, "-u", "-m", f"lawam_ros.nodes.{node.executable}", "--ros-args", "-r", f"__node:={node.name}"]
+        command += ["--params-file", str(parameters)]
+        if self._namespace.strip("/"):
+            command += ["-r", f"__ns:=/{self._namespace.strip('/')}"]
         return f"""[program:{node.name}]
-command={command.replace("%", "%%")}
+command={shlex.join(_bound(signal.SIGINT, 0, command)).replace("%", "%%")}
 autorestart={"unexpected" if node.respawn else "false"}
 exitcodes=0,2,3
 startsecs=0
@@ -141,3 +170,8 @@ redirect_stderr=true
 stdout_logfile={self._path}/{node.name}.log
 stdout_logfile_maxbytes=0
 """
+
+
+def _bound(number: signal.Signals, parent: int, command: list[str]) -> list[str]:
+    """The command, to be signalled when its parent dies."""
+    return [sys.executable, "-I", "-S", dies_with_parent.__file__, str(int(number)), str(parent), *command]

@@ -48,8 +48,12 @@ def load_contract(task_name: str, robot_name: str | None = None, overrides: Sequ
 
 
 def contract_crc(merged: dict[str, Any]) -> int:
-    """CRC-32 of the UTF-8 JSON with sorted keys, no blanks and floats by ``repr`` (architecture, section 4)."""
-    return zlib.crc32(json.dumps(merged, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode())
+    """CRC-32 of the UTF-8 JSON with sorted keys, no blanks and floats by ``repr``. Raises UserMistake for what JSON lacks (dates, nan)."""
+    try:
+        text = json.dumps(merged, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        return zlib.crc32(text.encode())
+    except (TypeError, ValueError) as error:
+        raise UserMistake(f"expected finite numbers, texts, lists and named entries in robot, task and overrides ({error})") from error
 
 
 def apply_override(merged: dict[str, Any], override: str) -> None:

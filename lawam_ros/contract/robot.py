@@ -191,6 +191,9 @@ def _arm(name: str, fields: Fields) -> Arm:
             opening_per_joint=gripper.number("opening_per_joint", 0.01, 10.0),
         ),
     )
+    for key in ("velocity_rad_s", "acceleration_rad_s2", "jerk_rad_s3"):
+        if np.any(getattr(arm.limits, key) <= 0.0):
+            raise UserMistake(f"arm {name}: expected limits.{key} above 0 for every joint")
     if np.any(arm.limits.lower_rad >= arm.limits.upper_rad):
         raise UserMistake(f"arm {name}: expected lower_rad + margin below upper_rad - margin for every joint")
     if np.any(arm.home_rad < arm.limits.lower_rad) or np.any(arm.home_rad > arm.limits.upper_rad):

@@ -30,7 +30,7 @@ class PolicyContract:
 
     @property
     def steps(self) -> int:
-        """Valid steps of a chunk, floor(horizon_s * action_hz) as in the model (specification 4.5)."""
+        """Valid steps of a chunk, floor(horizon_s * action_hz) as in the model's sampler."""
         return math.floor(self.horizon_s * self.action_hz)
 
 

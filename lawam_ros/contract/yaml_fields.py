@@ -79,10 +79,8 @@ class Fields:
 
     def vector(self, key: str, length: int) -> NDArray[np.float64]:
         value = self.raw(key)
-        try:
-            vector = np.asarray(value, dtype=float)
-        except (TypeError, ValueError):
-            vector = np.empty(0)
+        numbers = isinstance(value, list) and all(isinstance(item, int | float) and not isinstance(item, bool) for item in value)
+        vector = np.array(value, dtype=float) if numbers else np.empty(0)
         if vector.shape != (length,) or not np.all(np.isfinite(vector)):
             raise UserMistake(f"{self._where}.{key}: expected {length} finite numbers, got {value!r}")
         vector.flags.writeable = False

@@ -25,7 +25,8 @@ COMMAND_PARTS = {"tcp_position": ("x", "y", "z"), "tcp_quaternion": ("qx", "qy",
 def episode_schema(contract: Contract) -> Schema:
     """Measured state, commanded pose, next commanded pose (action) per arm, and all cameras of the robot.
 
-    The action at frame t is the commanded row of frame t + 1: offset 1, absolute, in the arm's base frame.
+    The action at frame t is the commanded pose of frame t + 1 (offset 1, absolute, in the arm's base frame) and the opening the gripper is
+    sent to; the reference holds the commanded opening, which moves at the gripper's speed.
     """
     robot = contract.robot
     commanded = tuple(f"{arm.name}/{component}" for arm in robot.arms for component in CARTESIAN_COMPONENTS)

@@ -113,7 +113,9 @@ def tasks_table(texts: Sequence[str]) -> pa.Table:
     """Task texts as the index column of a pandas frame, which is what LeRobot's own loader expects."""
     pandas = {
         "index_columns": [_TASK_TEXT_COLUMN],
-        "column_indexes": [{"name": None, "field_name": None, "pandas_type": "unicode", "numpy_type": "object", "metadata": {"encoding": "UTF-8"}}],
+        "column_indexes": [
+            {"name": None, "field_name": None, "pandas_type": "unicode", "numpy_type": "object", "metadata": {"encoding": "UTF-8"}}
+        ],
         "columns": [
             {"name": "task_index", "field_name": "task_index", "pandas_type": "int64", "numpy_type": "int64", "metadata": None},
             {"name": None, "field_name": _TASK_TEXT_COLUMN, "pandas_type": "unicode", "numpy_type": "object", "metadata": None},

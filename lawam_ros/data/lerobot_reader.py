@@ -74,7 +74,9 @@ class LeRobotDataset:
             raise UserMistake(f"expected the data file {path}, found none; the dataset is incomplete")
         table = pq.read_table(path, columns=sorted({*keys, "episode_index"}), filters=[("episode_index", "==", entry.index)])
         if table.num_rows != entry.length:
-            raise UserMistake(f"{path}: expected {entry.length} rows of episode {entry.index}, got {table.num_rows}; the dataset is damaged")
+            raise UserMistake(
+                f"{path}: expected {entry.length} rows of episode {entry.index}, got {table.num_rows}; the dataset is damaged"
+            )
         return {key: _as_array(table, key) for key in keys}
 
     def frames_of(self, episode: int, key: str) -> Iterator[Frame]:

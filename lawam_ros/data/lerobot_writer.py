@@ -101,15 +101,13 @@ class LeRobotWriter:
         self._write_info()
 
     def close(self) -> None:
-        """Statistics over all episodes and the end of the staging folder. A dataset that was never closed reads, but has no ``stats.json``."""
+        """Statistics over all episodes, and the end of the staging folder. A dataset never closed reads well, but has no ``stats.json``."""
         shutil.rmtree(self.staging_dir, ignore_errors=True)
         if not self._rows:
             return
         stats: dict[str, Any] = {}
         for video in self._schema.videos:
-            parts = [
-                {name: row[f"stats/{video.key}/{name}"] for name in ("min", "max", "mean", "std", "count")} for row in self._rows
-            ]
+            parts = [{name: row[f"stats/{video.key}/{name}"] for name in ("min", "max", "mean", "std", "count")} for row in self._rows]
             stats[video.key] = combine_picture_statistics(parts)
         for vector in self._schema.vectors:
             stats[vector.key] = column_statistics(self._column(vector.key))
@@ -117,7 +115,8 @@ class LeRobotWriter:
 
     def _column(self, key: str) -> NDArray[np.float64]:
         files = [
-            self._root / layout.DATA_PATH.format(chunk_index=row["data/chunk_index"], file_index=row["data/file_index"]) for row in self._rows
+            self._root / layout.DATA_PATH.format(chunk_index=row["data/chunk_index"], file_index=row["data/file_index"])
+            for row in self._rows
         ]
         return np.concatenate([np.array(pq.read_table(file, columns=[key]).column(key).to_pylist(), dtype=float) for file in files])
 
@@ -128,7 +127,9 @@ class LeRobotWriter:
             raise ValueError(f"episode of seed {episode.seed}: expected columns {expected}, got {got}")
         cameras = {video.key for video in self._schema.videos}
         if set(episode.videos) != cameras or set(episode.picture_statistics) != cameras:
-            raise ValueError(f"episode of seed {episode.seed}: expected videos and statistics of {sorted(cameras)}, got {sorted(episode.videos)}")
+            raise ValueError(
+                f"episode of seed {episode.seed}: expected videos and statistics of {sorted(cameras)}, got {sorted(episode.videos)}"
+            )
         lengths = {len(values) for values in episode.vectors.values()}
         if len(lengths) != 1 or 0 in lengths:
             raise ValueError(f"episode of seed {episode.seed}: expected columns of one length, got {sorted(lengths)}")

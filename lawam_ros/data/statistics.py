@@ -1,7 +1,6 @@
 """Statistics of columns and pictures in the form LeRobot stores them."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,38 +20,32 @@ def column_statistics(values: NDArray[Any]) -> dict[str, list[float]]:
     return {**{name: vector.tolist() for name, vector in named.items()}, "count": [len(flat)]}
 
 
-@dataclass
 class PictureSums:
     """Running sums over pixels of one camera, channels in RGB order, values in 0..1."""
 
-    pixels: int = 0
-    pictures: int = 0
-    total: Array | None = None
-    squares: Array | None = None
-    lowest: Array | None = None
-    highest: Array | None = None
+    def __init__(self) -> None:
+        self._pictures = 0
+        self._pixels = 0
+        self._total, self._squares = np.zeros(3), np.zeros(3)
+        self._lowest, self._highest = np.full(3, np.inf), np.full(3, -np.inf)
 
     def add(self, picture: NDArray[np.uint8]) -> None:
+        """One RGB picture (H, W, 3)."""
         flat = picture.reshape(-1, 3).astype(np.float32) / 255.0
-        self._merge(len(flat), 1, flat.sum(0, dtype=float), (flat * flat).sum(0, dtype=float), flat.min(0), flat.max(0))
-
-    def _merge(self, pixels: int, pictures: int, total: Array, squares: Array, lowest: Array, highest: Array) -> None:
-        first = self.total is None
-        self.pixels += pixels
-        self.pictures += pictures
-        self.total = total if first else self.total + total
-        self.squares = squares if first else self.squares + squares
-        self.lowest = lowest if first else np.minimum(self.lowest, lowest)
-        self.highest = highest if first else np.maximum(self.highest, highest)
+        self._pictures += 1
+        self._pixels += len(flat)
+        self._total += flat.sum(0, dtype=float)
+        self._squares += (flat * flat).sum(0, dtype=float)
+        self._lowest, self._highest = np.minimum(self._lowest, flat.min(0)), np.maximum(self._highest, flat.max(0))
 
     def as_mapping(self) -> dict[str, list[float]]:
         """Plain numbers, to store beside an episode."""
-        if self.total is None or self.squares is None or self.lowest is None or self.highest is None:
+        if not self._pictures:
             raise ValueError("expected at least one picture")
-        mean = self.total / self.pixels
-        deviation = np.sqrt(np.maximum(self.squares / self.pixels - mean * mean, 0.0))
-        named = {"min": self.lowest, "max": self.highest, "mean": mean, "std": deviation}
-        return {**{name: [float(x) for x in vector] for name, vector in named.items()}, "count": [self.pictures]}
+        mean = self._total / self._pixels
+        deviation = np.sqrt(np.maximum(self._squares / self._pixels - mean * mean, 0.0))
+        named = {"min": self._lowest, "max": self._highest, "mean": mean, "std": deviation}
+        return {**{name: [float(x) for x in vector] for name, vector in named.items()}, "count": [self._pictures]}
 
 
 def combine_picture_statistics(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

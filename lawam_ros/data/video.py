@@ -85,7 +85,7 @@ def read_frames(path: Path, from_s: float, count: int, fps: float) -> Iterator[F
                 # A frame is the wanted one or later from half a period before the wanted time on.
                 if picture.time is None or picture.time < from_s - half + 1e-6:
                     continue
-                yield picture.to_ndarray(format="rgb24")
+                yield np.asarray(picture.to_ndarray(format="rgb24"), dtype=np.uint8)
                 given += 1
                 if given == count:
                     return

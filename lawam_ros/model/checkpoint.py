@@ -130,7 +130,8 @@ def save_checkpoint(
 
     statistics: content of dataset_statistics.json, at least ``{facts.embodiment_tag: {"action": ..., "state": ...}}``.
     tokenizer: what PromptEncoder.tokenizer holds. vlm_dtype, other_dtype: storage types, by default those of the released files.
-    inference_only: leave out what only training reads (inverse-dynamics encoder, bottleneck, state predictor) and other embodiments' weights.
+    inference_only: leave out what only training reads (inverse-dynamics encoder, bottleneck, state predictor) and the weights of other
+    embodiments.
     """
     config = model.config
     (run / "final_model").mkdir(parents=True, exist_ok=True)

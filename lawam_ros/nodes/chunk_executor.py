@@ -1,8 +1,8 @@
 """Chunk executor node: action chunks in, limited set-points out at the tick rate. Owns safety; imports no torch and no OpenCV.
 
-Three threads: the tick on absolute deadlines of the monotonic clock; motion inputs (joint states, chunks, heartbeat) spun by a node of their
-own, because rclpy spins all callback groups of a node in one executor and a lifecycle transition that waits for rest would otherwise block
-the messages it needs; services and transitions in the main spinner, which only set requests and wait.
+Three threads: the tick on absolute deadlines of the monotonic clock; motion inputs (joint states, chunks, heartbeat) spun by a node of
+their own, because rclpy spins all callback groups of a node in one executor and a lifecycle transition that waits for rest would otherwise
+block the messages it needs; services and transitions in the main spinner, which only set requests and wait.
 """
 
 import sys
@@ -31,7 +31,7 @@ from lawam_ros.nodes.stamp_clock import StampClock, follow, read_offset_ns
 from lawam_ros.nodes.status import status_to_message
 from lawam_ros.nodes.tick_thread import TickThread
 
-INSTRUCTION = Parameter("instruction", "", "What the policy is asked to do; with an empty one the node waits for the topic instruction.", read_only=False)
+INSTRUCTION = Parameter("instruction", "", "What the policy is asked to do; with an empty one the node waits for the topic instruction.")
 STATUS_HZ = Parameter("status_hz", 10.0, "Rate of lawam/status between changes.", low=1.0, high=50.0)
 REFERENCE_HZ = Parameter("reference_hz", 50.0, "Rate of lawam/reference.", low=10.0, high=250.0)
 TABLE = (INSTRUCTION, STATUS_HZ, REFERENCE_HZ)
@@ -133,11 +133,10 @@ class ChunkExecutorNode(ManagedNode):
 
     def _check_single_publisher(self) -> None:
         """Two executors on one arm would interleave their set-points."""
-        others = self.count_publishers(self._contract.robot.sim_command_topic) - 1
+        topic = self._contract.robot.sim_command_topic
+        others = self.count_publishers(topic) - 1
         if others > 0:
-            raise LawamError(
-                f"expected to be the only publisher of {self._contract.robot.sim_command_topic}, found {others} more; stop the other executor"
-            )
+            raise LawamError(f"expected to be the only publisher of {topic}, found {others} more; stop the other executor")
 
     def _start_motion_inputs(self, contract: Contract) -> None:
         self._motion = Node("chunk_executor_inputs", namespace=self.get_namespace(), use_global_arguments=False)
@@ -225,23 +224,23 @@ class ChunkExecutorNode(ManagedNode):
         self.finished.set()
 
     def _publish(self, output: TickOutput, index: int) -> None:
+        """Set-point first: whoever reads LATCHED has then been sent the set-point at rest."""
         robot, command = self._contract.robot, output.command
+        active = output.status.state != "INACTIVE"
+        if command is not None and not output.repeated:
+            stamp_ns = self._stamps.to_ros(command.stamp_ns)
+            message = messages.command_to_message(command, robot, stamp_ns, self._names)
+            if active or self._was_active:  # the tick that deactivates still carries the set-point at rest
+                self._command.publish(message)
+            if index % self._reference_every == 0:
+                self._reference.publish(message)
+                for arm in robot.arms:
+                    self._poses[arm.name].publish(messages.pose_to_message(output.poses[arm.name], stamp_ns, arm.base_frame))
+        self._was_active = active
         if output.status != self._published_status or index % self._status_every == 0:
             now_ns = self.get_clock().now().nanoseconds if command is None else self._stamps.to_ros(command.stamp_ns)
             self._status.publish(status_to_message(output.status, self._stamps, now_ns))
             self._published_status = output.status
-        if command is None or output.repeated:
-            return
-        stamp_ns = self._stamps.to_ros(command.stamp_ns)
-        message = messages.command_to_message(command, robot, stamp_ns, self._names)
-        active = output.status.state != "INACTIVE"
-        if active or self._was_active:  # the tick that deactivates carries the set-point at rest
-            self._command.publish(message)
-        self._was_active = active
-        if index % self._reference_every == 0:
-            self._reference.publish(message)
-            for arm in robot.arms:
-                self._poses[arm.name].publish(messages.pose_to_message(output.poses[arm.name], stamp_ns, arm.base_frame))
 
 
 def main() -> int:

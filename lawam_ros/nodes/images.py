@@ -1,4 +1,4 @@
-"""Image messages to arrays and back: cv_bridge where it is installed and works, the same conversions without it where not."""
+"""Image messages to arrays and back: the usual encodings the same way on every machine, rarer ones (Bayer, YUV) through cv_bridge."""
 
 import array
 from functools import cache
@@ -10,7 +10,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from lawam_ros.contract.robot import Camera
 from lawam_ros.nodes import messages
-from lawam_ros.observe.image import BadImage, check_size, rgb_from_bytes, rgb_from_compressed, rotate
+from lawam_ros.observe.image import CHANNELS, BadImage, check_size, rgb_from_bytes, rgb_from_compressed, rotate
 
 
 @cache
@@ -32,13 +32,15 @@ def image_to_rgb(message: Image | CompressedImage, camera: Camera) -> NDArray[np
     """RGB array in the contract's orientation and size. Raises BadImage with what was expected and what came."""
     if isinstance(message, CompressedImage):
         rgb = rgb_from_compressed(bytes(message.data))
+    elif message.encoding in CHANNELS:
+        rgb = rgb_from_bytes(memoryview(message.data).cast("B"), message.height, message.width, message.step, message.encoding)
     elif bridge() is not None:
         try:
             rgb = np.array(bridge().imgmsg_to_cv2(message, "rgb8"), dtype=np.uint8)  # type: ignore[union-attr]
         except Exception as error:  # CvBridgeError and OpenCV errors share no base class
             raise BadImage(f"cv_bridge refused encoding {message.encoding!r}: {error}") from error
     else:
-        rgb = rgb_from_bytes(memoryview(message.data).cast("B"), message.height, message.width, message.step, message.encoding)
+        raise BadImage(f"expected encoding {', '.join(CHANNELS)}, got {message.encoding!r}; others need cv_bridge, which is not installed")
     rgb = rotate(rgb, camera.rotate_deg)
     check_size(rgb, camera.height, camera.width)
     return rgb

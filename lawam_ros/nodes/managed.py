@@ -12,13 +12,16 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 
-from lawam_ros.contract.errors import EXIT_DONE, LawamError
+from lawam_ros.contract.errors import EXIT_CRITERION_MISSED, EXIT_DONE, LawamError
 from lawam_ros.contract.load import Contract, load_contract
 from lawam_ros.nodes import messages, parameters, qos
 from lawam_ros.nodes.parameters import Parameter
 
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 _RETRY_S = 0.5
-_DIAGNOSTICS_S = 1.0
+_POLL_S = 0.1
+DIAGNOSTICS_S = 1.0
 
 
 class InputMissing(LawamError):
@@ -29,7 +32,8 @@ class ManagedNode(LifecycleNode):
     """Base of all nodes. A child fills in ``setup``, ``start``, ``stop``, ``teardown`` and ``report``.
 
     setup builds everything that can be refused (raise LawamError with one sentence); start begins work; stop ends it and may wait; teardown
-    releases. A LawamError other than InputMissing during autostart ends the process with its exit code, because a restart cannot mend it.
+    releases threads and memory; publishers, subscriptions and services of setup are destroyed after it. A LawamError other than
+    InputMissing during autostart ends the process with its exit code, because a restart cannot mend it.
     """
 
     def __init__(self, name: str, table: tuple[Parameter, ...]) -> None:
@@ -40,8 +44,9 @@ class ManagedNode(LifecycleNode):
         self._configured = self._active = False
         self._last_refusal = ""
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.DIAGNOSTICS)
-        self._diagnostics_timer = self.create_timer(_DIAGNOSTICS_S, self._publish_diagnostics)
+        self._diagnostics_timer = self.create_timer(DIAGNOSTICS_S, self._publish_diagnostics)
         self._autostart_timer = self.create_timer(0.01, self._autostart) if self.get_parameter("autostart").value else None
+        self._kept = (*self.publishers, *self.subscriptions, *self.services)
 
     def contract(self) -> Contract:
         """Contract from the task, robot and overrides parameters."""
@@ -65,7 +70,7 @@ class ManagedNode(LifecycleNode):
         return "", {}
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        return self._transition("configure", self.setup, undo=self.teardown, configured=True, active=False)
+        return self._transition("configure", self.setup, undo=self._release, configured=True, active=False)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         result = self._transition("activate", self.start, configured=True, active=True)
@@ -79,7 +84,7 @@ class ManagedNode(LifecycleNode):
         return result
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        return self._transition("cleanup", self.teardown, configured=False, active=False)
+        return self._transition("cleanup", self._release, configured=False, active=False)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         self.close()
@@ -90,7 +95,17 @@ class ManagedNode(LifecycleNode):
         if self._active:
             self._transition("stop", self.stop, configured=True, active=False)
         if self._configured:
-            self._transition("release", self.teardown, configured=False, active=False)
+            self._transition("release", self._release, configured=False, active=False)
+
+    def _release(self) -> None:
+        """Back to before setup: left alone, what it made would be there twice after the next one, and count as another publisher."""
+        self.teardown()
+        for publisher in [p for p in self.publishers if p not in self._kept]:
+            self.destroy_publisher(publisher)
+        for subscription in [s for s in self.subscriptions if s not in self._kept]:
+            self.destroy_subscription(subscription)
+        for service in [s for s in self.services if s not in self._kept]:
+            self.destroy_service(service)
 
     def _transition(
         self, name: str, action: Callable[[], None], configured: bool, active: bool, undo: Callable[[], None] | None = None
@@ -104,6 +119,11 @@ class ManagedNode(LifecycleNode):
             return TransitionCallbackReturn.FAILURE
         except Exception:  # rclpy would swallow it: say what happened and take the lifecycle's error path
             self.get_logger().error(f"{name} failed:\n{traceback.format_exc()}")
+            if undo:
+                undo()
+            if self._autostart_timer is not None:  # it would fail the same way every half second
+                self.exit_code = EXIT_CRITERION_MISSED
+                self.finished.set()
             return TransitionCallbackReturn.ERROR
         self._configured, self._active = configured, active
         return TransitionCallbackReturn.SUCCESS
@@ -128,10 +148,11 @@ class ManagedNode(LifecycleNode):
             self.trigger_configure()
         if self._configured and not self._active:
             self.trigger_activate()
+        self.destroy_timer(self._autostart_timer)
         if self._active:
             self.get_logger().info("active")
+            self._autostart_timer = None
             return
-        self.destroy_timer(self._autostart_timer)
         self._autostart_timer = self.create_timer(_RETRY_S, self._autostart)
 
     def _publish_diagnostics(self) -> None:
@@ -146,15 +167,17 @@ def run(make_node: Callable[[], ManagedNode]) -> int:
 
     rclpy's own signal handlers would tear down the middleware at once; an arm needs its publishers until it is at rest.
     """
+    asked = threading.Event()
+    for number in STOP_SIGNALS:
+        signal.signal(number, lambda *_: asked.set())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # held back until here by the process group: no stop is lost in an import
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = make_node()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: node.finished.set())
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     spinner = threading.Thread(target=_spin, args=(executor,), name="spin", daemon=True)
     spinner.start()
-    while not node.finished.wait(0.5):  # a bare wait() would keep Python from running the signal handler on some platforms
+    while not asked.wait(_POLL_S) and not node.finished.is_set():
         if not spinner.is_alive():
             node.exit_code = node.exit_code or 1
             break

@@ -11,7 +11,7 @@ from builtin_interfaces.msg import Duration, Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseStamped
 from numpy.typing import NDArray
-from sensor_msgs.msg import Image, JointState
+from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import Header
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
@@ -154,6 +154,21 @@ def joint_positions(message: JointState) -> dict[str, float]:
     if len(message.position) != len(names):
         raise BadMessage("joint positions do not fit the names")
     return dict(zip(names, map(float, message.position), strict=True))
+
+
+def camera_info(image: Image, focal_px: float) -> CameraInfo:
+    """Calibration of an ideal pinhole camera whose axis meets the middle of ``image``."""
+    cx, cy, f = image.width / 2.0, image.height / 2.0, float(focal_px)
+    return CameraInfo(
+        header=image.header,
+        height=image.height,
+        width=image.width,
+        distortion_model="plumb_bob",
+        d=[0.0] * 5,
+        k=[f, 0.0, cx, 0.0, f, cy, 0.0, 0.0, 1.0],
+        r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
+        p=[f, 0.0, cx, 0.0, 0.0, f, cy, 0.0, 0.0, 0.0, 1.0, 0.0],
+    )
 
 
 def features_to_message(features: NDArray[np.float32], stamp_ns: int, frame_id: str) -> Image:

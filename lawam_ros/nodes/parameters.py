@@ -37,7 +37,7 @@ def declare(node: Node, table: tuple[Parameter, ...]) -> None:
 
 def value(node: Node, entry: Parameter) -> Value:
     """Current value, of the type of the default."""
-    return node.get_parameter(entry.name).value  # type: ignore[no-any-return]
+    return node.get_parameter(entry.name).value
 
 
 def _descriptor(entry: Parameter) -> ParameterDescriptor:

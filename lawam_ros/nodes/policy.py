@@ -1,7 +1,7 @@
 """Policy node: images and joint states in, action chunks and subgoals out.
 
-Subscriptions only copy messages into buffers; one worker thread aligns, infers and publishes; the heartbeat has a thread of its own, so that
-it tells whether the process lives, not whether an inference is quick.
+Subscriptions only copy messages into buffers; one worker thread aligns, infers and publishes; the heartbeat has a thread of its own, so
+that it tells whether the process lives, not whether an inference is quick.
 """
 
 import hashlib
@@ -86,17 +86,15 @@ class PolicyNode(ManagedNode):
         self._current = self.create_publisher(Image, "lawam/subgoal/current", qos.IMAGE_OUT)
         self._predicted = self.create_publisher(Image, "lawam/subgoal/predicted", qos.IMAGE_OUT)
         subscribe = self.create_subscription
-        self._inputs: list[Any] = [
-            subscribe(JointState, robot.joint_states_topic, self._on_joint_states, qos.SENSOR),
-            subscribe(DiagnosticArray, "lawam/status", self._on_status, qos.LATCHED),
-            subscribe(JointTrajectory, "lawam/reference", self._on_reference, qos.REFERENCE),
-        ]
+        subscribe(JointState, robot.joint_states_topic, self._on_joint_states, qos.SENSOR)
+        subscribe(DiagnosticArray, "lawam/status", self._on_status, qos.LATCHED)
+        subscribe(JointTrajectory, "lawam/reference", self._on_reference, qos.REFERENCE)
         for name in names:
             callback = self._image_callback(name, robot.camera(name).latency_s)
-            self._inputs.append(subscribe(Image, robot.camera(name).topic, callback, qos.IMAGE_IN))
+            subscribe(Image, robot.camera(name).topic, callback, qos.IMAGE_IN)
         for arm in robot.arms:
             topic = f"lawam/reference_pose/{arm.name}"
-            self._inputs.append(subscribe(PoseStamped, topic, self._pose_callback(self._poses[arm.name]), qos.REFERENCE))
+            subscribe(PoseStamped, topic, self._pose_callback(self._poses[arm.name]), qos.REFERENCE)
         self.get_logger().info(f"policy ready: {self._policy.description}")
 
     def start(self) -> None:
@@ -113,9 +111,6 @@ class PolicyNode(ManagedNode):
             thread.join(timeout=5.0)
 
     def teardown(self) -> None:
-        for subscription in getattr(self, "_inputs", []):
-            self.destroy_subscription(subscription)
-        self._inputs = []
         self._policy = None  # type: ignore[assignment]
 
     def report(self) -> tuple[str, dict[str, object]]:
@@ -289,7 +284,7 @@ class PolicyNode(ManagedNode):
 
 def frames_kept(rate_hz: float, camera_age_s: float) -> int:
     """Images of one camera to remember: those that a slower camera's newest, still young enough image may belong to."""
-    return max(8, math.ceil(rate_hz * 2 * camera_age_s) + 2)
+    return max(8, math.ceil(rate_hz * camera_age_s) + 2)
 
 
 def due(stamp_ns: int, last_look_ns: int, period_ns: int, epoch_stamp_ns: int) -> bool:

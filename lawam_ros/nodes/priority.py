@@ -16,5 +16,3 @@ def raise_priority(level: int) -> bool:
     except (AttributeError, OSError):
         return False
     return True
-
-

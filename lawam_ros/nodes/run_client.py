@@ -4,6 +4,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +32,7 @@ from lawam_ros.contract.records import ActionChunk, JointCommand
 from lawam_ros.nodes import messages, qos
 from lawam_ros.nodes.images import image_to_rgb
 from lawam_ros.nodes.status import ExecutorStatus, status_from_message
+from lawam_ros.observe.image import BadImage
 
 _SERVICE_S = 10.0
 
@@ -156,11 +158,17 @@ class RunClient:
         subscribe(JointTrajectory, "lawam/action_chunk", self._on_chunk, qos.CHUNK)
         subscribe(JointTrajectory, robot.sim_command_topic, self._on_command_message, qos.COMMAND)
         subscribe(PoseStamped, f"lawam/reference_pose/{robot.arms[0].name}", self._on_pose, qos.REFERENCE)
-        subscribe(Image, camera.topic, lambda message: self._keep("frame", image_to_rgb(message, camera)), qos.IMAGE_IN)
-        subscribe(Image, "lawam/subgoal/heatmap", lambda message: self._keep("heatmap", image_to_rgb(message, camera)), qos.IMAGE_IN)
+        self._camera = camera
+        subscribe(Image, camera.topic, self._on_frame, qos.IMAGE_IN)
+        subscribe(Image, "lawam/subgoal/heatmap", self._on_heatmap, qos.IMAGE_IN)
 
-    def _keep(self, name: str, picture: NDArray[np.uint8]) -> None:
-        setattr(self, name, picture)
+    def _on_frame(self, message: Image) -> None:
+        with suppress(BadImage):  # the policy node reports it
+            self.frame = image_to_rgb(message, self._camera)
+
+    def _on_heatmap(self, message: Image) -> None:
+        with suppress(BadImage):
+            self.heatmap = image_to_rgb(message, self._camera)
 
     def _on_heartbeat(self, _: Header) -> None:
         self.last_heartbeat_s = time.monotonic()
@@ -180,11 +188,15 @@ class RunClient:
             return
         self._chunk_stamps[chunk.sequence] = chunk.stamp_ns
         self.last_chunk = chunk
-        columns = [chunk.components.index(f"{self._contract.robot.arms[0].name}/{axis}") for axis in "xyz"]
-        self.targets_m = chunk.values[:, columns]
+        axes = [f"{self._contract.robot.arms[0].name}/{axis}" for axis in "xyz"]
+        if all(axis in chunk.components for axis in axes):
+            self.targets_m = chunk.values[:, [chunk.components.index(axis) for axis in axes]]
 
     def _on_status(self, message: DiagnosticArray) -> None:
-        status = status_from_message(message)
+        try:
+            status = status_from_message(message)
+        except messages.BadMessage:
+            return
         stamp_ns = self._chunk_stamps.pop(status.accepted_sequence, None)
         if stamp_ns is not None:
             self.measurements.observation_to_command_ms.append((status.stamp_ns - stamp_ns) * 1e-6)
@@ -202,7 +214,10 @@ class RunClient:
         )
 
     def _on_command_message(self, message: JointTrajectory) -> None:
-        command = messages.command_from_message(message, self._contract.robot)
+        try:
+            command = messages.command_from_message(message, self._contract.robot)
+        except messages.BadMessage:
+            return
         gap_s = (command.stamp_ns - self._last_command_ns) * 1e-9
         if 0 < gap_s < 0.5:  # a longer gap lies between episodes
             self.measurements.commands += 1

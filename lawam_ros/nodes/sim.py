@@ -166,16 +166,16 @@ class SimNode(ManagedNode):
             with self._lock:
                 snapshot, stamp_ns = self._world.snapshot(), self.get_clock().now().nanoseconds
             for name, picture in rig.pictures(snapshot).items():
-                self._publish_image(name, picture, stamp_ns)
+                self._publish_image(name, picture, rig.focal_length_px(name), stamp_ns)
             self._frames += 1
             next_s = max(next_s + period_s, time.monotonic())
             time.sleep(max(0.0, next_s - time.monotonic()))
         rig.close()
 
-    def _publish_image(self, name: str, picture: NDArray[np.uint8], stamp_ns: int) -> None:
+    def _publish_image(self, name: str, picture: NDArray[np.uint8], focal_px: float, stamp_ns: int) -> None:
         message = rgb_to_image(picture, stamp_ns, f"{name}_optical_frame")
         self._images[name].publish(message)
-        info = CameraInfo(header=message.header, height=message.height, width=message.width, distortion_model="plumb_bob")
+        info = messages.camera_info(message, focal_px)
         self._infos[name].publish(info)
 
 

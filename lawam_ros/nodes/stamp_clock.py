@@ -33,7 +33,7 @@ def read_offset_ns(ros_now_ns: Callable[[], int]) -> int | None:
 def follow(held: StampClock, measured_offset_ns: int) -> tuple[StampClock, bool]:
     """Offset after one reading, and whether the clocks jumped apart by more than ``JUMP_NS``.
 
-    The reading itself scatters by microseconds; without the dead band each set-point's stamp would too, and derivatives over stamps with it.
+    The reading itself scatters by microseconds; without the dead band the stamps would too, and derivatives over stamps with them.
     The slew is 1e-4 of a 4 ms tick, for which the limiter keeps a reserve (``control.limiter.STAMP_RESERVE``).
     """
     change = measured_offset_ns - held.offset_ns

@@ -5,7 +5,6 @@ import sys
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from numpy.typing import NDArray
-from rclpy.subscription import Subscription
 from sensor_msgs.msg import Image
 
 from lawam_ros.contract.errors import UserMistake
@@ -35,7 +34,6 @@ class SubgoalViewNode(ManagedNode):
         self._anchor: NDArray[np.float32] | None = None
         self._drawn = 0
         self._problem = ""
-        self._subscriptions_held: list[Subscription] = []
 
     def setup(self) -> None:
         contract = self.contract()
@@ -48,12 +46,10 @@ class SubgoalViewNode(ManagedNode):
         self._style = HeatmapStyle(low=low, high=high, alpha=alpha, anchor_patch=patch)
         self._frames: TimedBuffer[Image] = TimedBuffer(60)
         self._heatmap = self.create_publisher(Image, "lawam/subgoal/heatmap", qos.IMAGE_OUT)
-        self._subscriptions_held = [
-            self.create_subscription(DiagnosticArray, "lawam/status", self._on_status, qos.LATCHED),
-            self.create_subscription(Image, self._camera.topic, self._on_frame, qos.IMAGE_IN),
-            self.create_subscription(Image, "lawam/subgoal/current", self._on_current, qos.IMAGE_IN),
-            self.create_subscription(Image, "lawam/subgoal/predicted", self._on_predicted, qos.IMAGE_IN),
-        ]
+        self.create_subscription(DiagnosticArray, "lawam/status", self._on_status, qos.LATCHED)
+        self.create_subscription(Image, self._camera.topic, self._on_frame, qos.IMAGE_IN)
+        self.create_subscription(Image, "lawam/subgoal/current", self._on_current, qos.IMAGE_IN)
+        self.create_subscription(Image, "lawam/subgoal/predicted", self._on_predicted, qos.IMAGE_IN)
 
     def start(self) -> None:
         """Drawing follows the features; there is nothing to start."""
@@ -62,9 +58,6 @@ class SubgoalViewNode(ManagedNode):
         """Nothing runs beside the subscriptions."""
 
     def teardown(self) -> None:
-        for subscription in self._subscriptions_held:
-            self.destroy_subscription(subscription)
-        self._subscriptions_held = []
         self._anchor = None
 
     def report(self) -> tuple[str, dict[str, object]]:
@@ -107,8 +100,9 @@ class SubgoalViewNode(ManagedNode):
 
 def _features(message: Image) -> tuple[NDArray[np.float32], tuple[int, int]]:
     """Features (tokens, F) of a 32FC1 message and their square grid. Raises ValueError for any other image."""
-    if message.encoding != "32FC1" or message.is_bigendian or len(message.data) != 4 * message.height * message.width:
-        raise ValueError(f"expected a 32FC1 image of {message.height}x{message.width}, got {message.encoding} with {len(message.data)} bytes")
+    if message.encoding != "32FC1" or message.is_bigendian or not 0 < len(message.data) == 4 * message.height * message.width:
+        size = f"{message.height}x{message.width}"
+        raise ValueError(f"expected a 32FC1 image of {size}, got {message.encoding} with {len(message.data)} bytes")
     features = np.frombuffer(memoryview(message.data).cast("B"), "<f4").reshape(message.height, message.width)
     side = round(message.height**0.5)
     if side * side != message.height:

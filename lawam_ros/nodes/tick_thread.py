@@ -1,6 +1,7 @@
 """The executor's loop: a thread that wakes on absolute deadlines of the monotonic clock.
 
-Two to five times closer to its deadline than an rclpy timer, and a quarter of its CPU. Deadlines that have passed are dropped, never made up.
+Two to five times closer to its deadline than an rclpy timer, and a quarter of its CPU. Deadlines that have passed are dropped, never made
+up.
 """
 
 import gc
@@ -75,4 +76,3 @@ class TickThread:
             self._cost_ns.append(time.monotonic_ns() - now_ns)
             self.ticks += 1
             deadline_ns += self._period_ns
-

@@ -9,7 +9,6 @@ from lawam_ros.contract.robot import Budgets
 from lawam_ros.contract.rotations import quat_slerp
 from lawam_ros.observe.timed_buffer import TimedBuffer
 
-
 ImageT = TypeVar("ImageT")
 """A decoded image or a message still to be decoded: live, decoding waits until an image is known to be used."""
 
@@ -47,6 +46,10 @@ def align(
     for name, sample in newest.items():
         if sample is None:
             return NotAligned(f"camera {name}", "no image yet")
+    for name, sample in newest.items():
+        if sample is not None and sample.stamp_ns - now_ns > budgets.future_stamp_s * 1e9:
+            ahead_s = (sample.stamp_ns - now_ns) * 1e-9
+            return NotAligned(f"camera {name}", f"stamped {ahead_s:.2f} s in the future; synchronise the clocks of camera and computer")
     reference_ns = min(sample.stamp_ns for sample in newest.values() if sample is not None)
     if now_ns - reference_ns > budgets.camera_age_s * 1e9:
         slowest = min(newest, key=lambda name: newest[name].stamp_ns if newest[name] else 0)  # type: ignore[union-attr]

@@ -38,7 +38,9 @@ def rgb_from_bytes(data: memoryview | bytes, height: int, width: int, step: int,
 
 def rgb_from_compressed(data: memoryview | bytes) -> NDArray[np.uint8]:
     """RGB array of a JPEG or PNG. Raises BadImage."""
-    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if len(data) else None
+    # An orientation tag is not followed: the contract alone says how a camera is mounted.
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if len(data) else None
     if decoded is None:
         raise BadImage(f"expected a JPEG or PNG image, got {len(data)} bytes that do not decode")
     return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), dtype=np.uint8)

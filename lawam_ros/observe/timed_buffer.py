@@ -6,6 +6,9 @@ from typing import Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
+CLOCK_SET_BACK_NS = 500_000_000
+"""Further back than transports reorder messages: the sender's clock was set back, or its last stamp was wrong."""
+
 
 class Sample(NamedTuple, Generic[T]):
     stamp_ns: int
@@ -21,8 +24,10 @@ class TimedBuffer(Generic[T]):
         self.out_of_order = 0
 
     def push(self, stamp_ns: int, value: T) -> bool:
-        """Keep a sample; a stamp not newer than the last one is counted and refused."""
+        """Keep a sample; a stamp not newer than the last one is counted and refused, one much older starts the memory anew."""
         with self._lock:
+            if self._samples and stamp_ns < self._samples[-1].stamp_ns - CLOCK_SET_BACK_NS:
+                self._samples.clear()
             if self._samples and stamp_ns <= self._samples[-1].stamp_ns:
                 self.out_of_order += 1
                 return False

@@ -27,7 +27,7 @@ def choose_policy(checkpoint: str, contract: Contract, device: str) -> Policy:
         from lawam_ros.policies.recorded import RecordedPolicy
 
         folder, _, episode = checkpoint.removeprefix(RECORDED).partition("#")
-        if not Path(folder).is_dir() or not (episode or "0").isdigit():
+        if not folder or not Path(folder).is_dir() or not (episode or "0").isdecimal():
             raise UserMistake(f"expected recorded:<dataset folder>#<episode number>, got {checkpoint!r}")
         return RecordedPolicy(Path(folder), int(episode or "0"), contract)
     folder_path = find_checkpoint(checkpoint)

@@ -12,7 +12,7 @@ from lawam_ros.contract.records import Observation, Subgoal
 Array = NDArray[np.float64]
 
 Reference = Mapping[str, Array]
-"""Arm name -> commanded row (8,) ``x y z qx qy qz qw gripper`` at the observation's time, in the arm's base frame (m, unit quaternion, m)."""
+"""Arm name -> commanded row (8,) ``x y z qx qy qz qw gripper`` at the observation's time, in the arm's base frame (m, quaternion, m)."""
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..contract.load import Contract
-from ..contract.records import ActionChunk, JointCommand, Pose
+from ..contract.records import ActionChunk, Pose
 from ..contract.robot import CARTESIAN_COMPONENTS
 from ..contract.rotations import quat_from_rotvec, quat_multiply, quat_slerp
+from ..control.limit_checker import LimitChecker
 from .expert import PickPlaceExpert
 from .start_recipe import HOME, RECOVERY, Start, draw_start
 from .stepped_loop import SteppedLoop
@@ -27,23 +28,28 @@ _SETTLE_BEFORE_S = 0.1
 
 @dataclass(frozen=True)
 class Moment:
-    """One recorded instant: measured and commanded at the same time, and what the cameras saw."""
+    """One recorded instant: measured and commanded at the same time, the opening wanted for the next step, and what the cameras saw.
+
+    ``commanded_gripper_m`` moves at the gripper's speed, ``wanted_gripper_m`` is where it goes (open or closed).
+    """
 
     measured_tcp: Pose
     measured_gripper_m: float
     commanded_tcp: Pose
     commanded_gripper_m: float
+    wanted_gripper_m: float
     snapshot: Snapshot
 
 
 @dataclass(frozen=True)
 class Demonstration:
-    """A finished attempt. ``failure``: None, or why it must not be used. ``commands``: every command of the executor, also unrecorded ones."""
+    """A finished attempt. ``failure``: None, or why it must not be used. Limits are checked on every command, also unrecorded ones."""
 
     seed: int
     start: Start
     moments: list[Moment]
-    commands: list[JointCommand]
+    commands: int
+    limit_violations: int
     result: PickPlaceResult
     failure: str | None
 
@@ -62,7 +68,10 @@ class Demonstrator:
         attempt = _Attempt(self._contract, self.world)
         attempt.prepare(start)
         failure = attempt.work()
-        return Demonstration(seed, start, attempt.moments, attempt.commands, attempt.measure.result(), failure)
+        checker = attempt.checker
+        if failure is None and checker.violations:
+            failure = f"{checker.violations} of {checker.commands} commands broke a joint limit"
+        return Demonstration(seed, start, attempt.moments, checker.commands, checker.violations, attempt.measure.result(), failure)
 
 
 class _Attempt:
@@ -76,7 +85,8 @@ class _Attempt:
         self._expert = PickPlaceExpert(contract)
         self.measure = PickPlaceMeasure(world.parameters.cube_size_m, world.parameters.success_radius_m)
         self.moments: list[Moment] = []
-        self.commands: list[JointCommand] = []
+        self.checker = LimitChecker(contract.robot.arms[0].limits)
+        self._chunk: ActionChunk
 
     def prepare(self, start: Start) -> None:
         """Everything before the first recorded frame."""
@@ -110,12 +120,14 @@ class _Attempt:
         state = self._world.state()
         measured_tcp, snapshot = self._loop.measured_tcp(), self._world.snapshot()
         self._tick()
+        loop, age = self._loop, step % _REPLAN_STEPS
+        if age == 0:
+            self._expert.look(state, loop.commanded_tcp)
+            self._chunk = self._expert.chunk(loop.now_ns, loop.sequence, loop.epoch)
+            loop.offer(self._chunk)
         if record:
-            loop = self._loop
-            self.moments.append(Moment(measured_tcp, state.gripper_m, loop.commanded_tcp, loop.commanded_gripper_m, snapshot))
-        if step % _REPLAN_STEPS == 0:
-            self._expert.look(state, self._loop.commanded_tcp)
-            self._loop.offer(self._expert.chunk(self._loop.now_ns, self._loop.sequence, self._loop.epoch))
+            wanted = float(self._chunk.values[age, -1])
+            self.moments.append(Moment(measured_tcp, state.gripper_m, loop.commanded_tcp, loop.commanded_gripper_m, wanted, snapshot))
         self._loop.advance()
         # Where a step is no whole number of ticks (12.5 at 250 and 20 Hz), it takes one more or less in turn.
         ticks_per_step = self._contract.robot.tick_hz * self._step_s
@@ -129,7 +141,8 @@ class _Attempt:
 
     def _tick(self) -> None:
         self._loop.tick()
-        self.commands.append(self._loop.command)
+        command = self._loop.command
+        self.checker.add(command.stamp_ns, command.positions_rad, command.velocities_rad_s, command.accelerations_rad_s2)
 
     def _pull(self, start: Start) -> None:
         """Carry the hand off along a smooth straight line and let everything come to rest."""
@@ -160,7 +173,7 @@ class _Attempt:
             frame_id=self._contract.robot.base_frame,
             components=tuple(f"{arm.name}/{component}" for component in CARTESIAN_COMPONENTS),
             values=values,
-            time_from_start_s=(np.arange(steps) + policy.action_offset_steps) * self._step_s,
+            time_from_start_s=(np.arange(steps, dtype=float) + policy.action_offset_steps) * self._step_s,
             sequence=self._loop.sequence,
             epoch=self._loop.epoch,
             contract_crc=self._contract.crc,

@@ -74,7 +74,7 @@ class PickPlaceExpert:
             frame_id=self._contract.robot.base_frame,
             components=tuple(f"{self._arm.name}/{component}" for component in CARTESIAN_COMPONENTS),
             values=np.array(rows),
-            time_from_start_s=(np.arange(len(rows)) + offset) * self._step_s,
+            time_from_start_s=(np.arange(len(rows), dtype=float) + offset) * self._step_s,
             sequence=sequence,
             epoch=epoch,
             contract_crc=self._contract.crc,

@@ -88,7 +88,8 @@ def panda_defaults_xml() -> str:
         <geom material="dark" rgba="0.35 0.36 0.39 1"/>
       </default>
       <default class="pad">
-        <geom type="box" friction="1.2 0.05 0.001" condim="4" priority="1" solimp="0.95 0.99 0.001" solref="0.004 1" rgba="0.12 0.12 0.13 1"/>
+        <geom type="box" friction="1.2 0.05 0.001" condim="4" priority="1" solimp="0.95 0.99 0.001" solref="0.004 1"
+          rgba="0.12 0.12 0.13 1"/>
       </default>
     </default>"""
 

@@ -90,12 +90,13 @@ def pick_place_scene_xml(contract: Contract, parameters: PickPlaceParameters) ->
     <geom name="table" class="scene" type="box" pos="0.4 0 -0.03" size="0.65 {_TABLE_HALF_WIDTH_M} 0.03" rgba="0.55 0.40 0.26 1"
       friction="1 0.05 0.001" condim="4" material="matt"/>{_planks_xml()}
     <body name="pad" mocap="true" pos="0.5 0.15 0">
-      <geom class="picture" type="box" size="{PAD_HALF_SIZE_M} {PAD_HALF_SIZE_M} 0.0015" rgba="{_rgb(parameters.pad_rgb)} 1" material="matt"/>
+      <geom class="picture" type="box" size="{PAD_HALF_SIZE_M} {PAD_HALF_SIZE_M} 0.0015" rgba="{_rgb(parameters.pad_rgb)} 1"
+        material="matt"/>
     </body>
     <body name="cube" pos="0.5 0 {half}">
       <freejoint name="cube"/>
-      <geom name="cube" class="scene" type="box" size="{half} {half} {half}" mass="{parameters.cube_mass_kg}" friction="1 0.05 0.001" condim="4"
-        rgba="{_rgb(parameters.cube_rgb)} 1" material="matt"/>
+      <geom name="cube" class="scene" type="box" size="{half} {half} {half}" mass="{parameters.cube_mass_kg}"
+        friction="1 0.05 0.001" condim="4" rgba="{_rgb(parameters.cube_rgb)} 1" material="matt"/>
     </body>{panda_body_xml()}
   </worldbody>{panda_coupling_xml()}
   <actuator>{panda_actuators_xml()}

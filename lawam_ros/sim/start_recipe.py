@@ -20,7 +20,7 @@ NOISE_LEVELS = ("none", "recovery")
 
 _ELSEWHERE_LOW_M = np.array([-0.10, -0.12, -0.20])
 _ELSEWHERE_HIGH_M = np.array([0.12, 0.12, 0.08])
-_LONGEST_WORK_S = 6.5
+_LONGEST_WORK_S = 5.5
 _SMALL_PULL_M, _LARGE_PULL_M = 0.02, 0.07
 _STREAM = 77
 
@@ -43,8 +43,8 @@ class Start:
 def draw_start(noise: str, seed: int) -> Start:
     """Start of the demonstration with this seed. ``none``: always home. ``recovery``: 25 % home, 25 % elsewhere, 50 % recovery.
 
-    Half of the recoveries are small pulls (about 2 cm), half large (about 7 cm), since a policy's own errors are mostly small; one in four flips
-    the gripper.
+    Half of the recoveries are small pulls (about 2 cm), half large (about 7 cm), since a policy's own errors are mostly small; one in four
+    flips the gripper.
     """
     if noise not in NOISE_LEVELS:
         raise UserMistake(f"expected a noise level of {', '.join(NOISE_LEVELS)}, got {noise!r}")

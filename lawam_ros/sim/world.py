@@ -93,7 +93,9 @@ class World:
         self._data.qpos[self._qpos_at[:-2]] = joints_rad
         self._data.qpos[self._qpos_at[-2:]] = np.clip(gripper_m / 2, 0.0, FINGER_TRAVEL_M)
         self._data.qvel[self._qvel_at] = 0.0
-        self._set_targets(np.asarray(joints_rad, dtype=float), np.zeros(len(joints_rad)), float(np.clip(gripper_m / 2, 0.0, FINGER_TRAVEL_M)))
+        self._set_targets(
+            np.asarray(joints_rad, dtype=float), np.zeros(len(joints_rad)), float(np.clip(gripper_m / 2, 0.0, FINGER_TRAVEL_M))
+        )
         mujoco.mj_forward(self.model, self._data)
 
     def apply(self, command: JointCommand) -> None:

@@ -1,4 +1,4 @@
-"""Golden folders of this checkout: the small one in test/data always, the full one where it lies beside the checkout or LAWAM_GOLDEN points."""
+"""Golden folders: the small one in test/data always, the full one where LAWAM_GOLDEN points or it lies beside the checkout."""
 
 import os
 from pathlib import Path

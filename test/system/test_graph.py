@@ -27,8 +27,9 @@ def recording(tmp_path_factory):
 def graph(recording):
     with running_graph(recording, seed=SEED) as running:
         yield running
-    assert running.checker.violations == 0
-    assert running.group.exit_codes == dict.fromkeys(running.group.exit_codes, 0), "every process ends cleanly"
+    assert running.run.checker.violations == 0
+    codes = running.run.group.exit_codes
+    assert codes == dict.fromkeys(codes, 0), "every process ends cleanly"
 
 
 def activate(graph: Graph) -> None:
@@ -55,7 +56,7 @@ def test_recorded_demonstration_succeeds_through_the_graph(graph):
 def test_killed_policy_holds_latches_and_resumes_after_reset_only(graph):
     activate(graph)
     graph.wait(lambda: moving(graph), 5.0, "motion")
-    graph.group.signal("policy", signal.SIGKILL)
+    graph.run.group.signal("policy", signal.SIGKILL)
     assert graph.wait(lambda: graph.state() != "RUN", 2.0, "HOLD") < 0.6
     graph.wait(lambda: graph.state() == "LATCHED", 3.0, "LATCHED")
     assert graph.client.status.reason == "policy_lost"
@@ -66,8 +67,7 @@ def test_killed_policy_holds_latches_and_resumes_after_reset_only(graph):
     assert graph.state() == "LATCHED"
     np.testing.assert_array_equal(graph.commands[-1].positions_rad, resting)
     epoch = graph.client.status.epoch
-    success, message = graph.client.trigger("chunk_executor/reset")
-    assert success, message
+    graph.wait(lambda: graph.client.trigger("chunk_executor/reset")[0], 10.0, "a reset that is accepted")
     graph.wait(lambda: graph.state() in ("HOLD", "RUN"), 2.0, "the end of LATCHED")
     assert graph.client.status.epoch > epoch, "chunks from before the reset must not count"
 

@@ -15,7 +15,9 @@ from lawam_ros.data.video import VideoWriter
 
 FPS, HEIGHT, WIDTH = 20, 48, 64
 CAMERA = "observation.images.front"
-SCHEMA = Schema("robot", FPS, (VectorFeature("observation.state", ("a", "b")), VectorFeature("action", ("c",))), (VideoFeature(CAMERA, HEIGHT, WIDTH),))
+SCHEMA = Schema(
+    "robot", FPS, (VectorFeature("observation.state", ("a", "b")), VectorFeature("action", ("c",))), (VideoFeature(CAMERA, HEIGHT, WIDTH),)
+)
 MODALITY = {"state": {"a": {"start": 0, "end": 1}}}
 RECIPE = {"task": "t", "noise": "none"}
 
@@ -31,7 +33,10 @@ def recorded(writer: LeRobotWriter, number: int, length: int, task: str = "do it
             picture = np.full((HEIGHT, WIDTH, 3), grey_level(number, frame), dtype=np.uint8)
             video.write(picture)
             sums.add(picture)
-    vectors = {"observation.state": np.arange(2.0 * length).reshape(length, 2) + 100 * number, "action": np.full((length, 1), float(number))}
+    vectors = {
+        "observation.state": np.arange(2.0 * length).reshape(length, 2) + 100 * number,
+        "action": np.full((length, 1), float(number)),
+    }
     return RecordedEpisode(number + 7, task, vectors, {CAMERA: path}, {CAMERA: sums.as_mapping()}, {"start": "home"})
 
 

@@ -1,4 +1,7 @@
-"""The reference page of all node parameters, from the tables the nodes declare: ``python -m lawam_ros.nodes.parameter_page > docs/parameters.md``."""
+"""The reference page of all parameters, from the tables the nodes declare.
+
+Written by ``python -m lawam_ros.cli.parameter_page > docs/parameters.md``.
+"""
 
 import sys
 
@@ -9,15 +12,27 @@ from lawam_ros.nodes.parameters import Parameter
 _NODES = (("sim", sim.TABLE), ("policy", policy.TABLE), ("chunk_executor", chunk_executor.TABLE), ("subgoal_view", subgoal_view.TABLE))
 
 
+_HEAD = """# Parameters
+
+Generated from the code (`python -m lawam_ros.cli.parameter_page > docs/parameters.md`); a test compares.
+
+## Launch arguments
+
+Defaults of `franka_pick_place`.
+
+| argument | default | choices | meaning |
+|---|---|---|---|"""
+
+
 def page() -> str:
     """Markdown text."""
-    lines = ["# Parameters", "", "Generated from the code (`python -m lawam_ros.nodes.parameter_page > docs/parameters.md`); a test compares.", ""]
-    lines += ["## Launch arguments", "", "Defaults of `franka_pick_place`.", "", "| argument | default | choices | meaning |", "|---|---|---|---|"]
+    lines = [_HEAD]
     for argument in arguments("franka_pick_place"):
-        lines.append(f"| `{argument.name}` | `{argument.default or '(empty)'}` | {', '.join(argument.choices) or 'any'} | {argument.text} |")
-    lines += ["", "## Every node", ""] + _table(parameters.COMMON)
+        choices = ", ".join(argument.choices) or "any"
+        lines.append(f"| `{argument.name}` | `{argument.default or '(empty)'}` | {choices} | {argument.text} |")
+    lines += ["", "## Every node", "", *_table(parameters.COMMON)]
     for name, table in _NODES:
-        lines += ["", f"## `{name}`", ""] + _table(table)
+        lines += ["", f"## `{name}`", "", *_table(table)]
     return "\n".join(lines) + "\n"
 
 

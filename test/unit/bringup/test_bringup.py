@@ -1,0 +1,234 @@
+"""The table of nodes: arguments, what is refused, and that ``ros2 launch`` and the runner start the same."""
+
+import importlib.util
+import json
+import shlex
+import sys
+from configparser import RawConfigParser
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from lawam_ros import bringup
+from lawam_ros.bringup import ARGUMENTS, Argument, NodeSpec
+from lawam_ros.cli.process_group import ProcessGroup
+from lawam_ros.contract.errors import UserMistake
+from lawam_ros.contract.load import load_contract
+from lawam_ros.contract.paths import share_dir
+
+TASK = "franka_pick_place"
+
+
+def values(**changes: str) -> dict[str, str]:
+    return bringup.defaults(TASK) | changes
+
+
+@pytest.mark.parametrize("argument", ARGUMENTS, ids=lambda argument: argument.name)
+def test_every_argument_has_a_text_and_a_default_that_is_allowed(argument: Argument) -> None:
+    assert argument.text.endswith(".")
+    assert len(argument.text) > 15
+    assert not argument.choices or argument.default in argument.choices
+
+
+def test_defaults_are_those_of_the_task() -> None:
+    contract = load_contract(TASK)
+    own = {"robot": contract.robot.name, "checkpoint": contract.task.checkpoint, "instruction": contract.task.instruction}
+    assert own.items() <= bringup.defaults(TASK).items()
+    assert set(bringup.defaults(TASK)) == {argument.name for argument in ARGUMENTS}
+    bringup.check_arguments(bringup.defaults(TASK))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("hardware", "reel", "hardware:=reel: expected sim"),
+        ("device", "gpu", "device:=gpu: expected auto or cpu or cuda"),
+        ("view", "yes", "view:=yes: expected true or false"),
+        ("seed", "-1", "seed:=-1: expected a whole number from 0"),
+        ("seed", "1.5", "seed:=1.5: expected a whole number"),
+        ("seed", "", "seed:=: expected a whole number"),
+        ("seed", "²", "seed:=²: expected a whole number"),
+        ("seed", str(2**31), f"seed:={2**31}: expected a whole number from 0 to {2**31 - 1}"),
+        ("namespace", "cell one", "namespace:=cell one: expected names of letters"),
+        ("namespace", "1cell", "namespace:=1cell: expected names"),
+        ("namespace", "a//b", "namespace:=a//b: expected names"),
+        ("namespace", "a\nb", "expected names"),
+        ("robot", "franka_fr9", "unknown robot 'franka_fr9': expected one of"),
+        ("set", "world.nothing=1", "there is no key 'task.world.nothing'"),
+        ("set", "world.cube_size_m", "expected an override like"),
+        ("colour", "red", "unknown launch argument 'colour': expected one of hardware"),
+    ],
+)
+def test_bad_values_are_refused_in_one_sentence(name: str, value: str, expected: str) -> None:
+    with pytest.raises(UserMistake) as refusal:
+        bringup.nodes_for(TASK, values(**{name: value}))
+    assert expected in str(refusal.value)
+    assert "\n" not in str(refusal.value).replace(value, "")
+
+
+@pytest.mark.parametrize("namespace", ["", "/", "cell", "/cell", "cell_1/left", "/cell_1/left/"])
+def test_namespaces_of_ros_are_taken(namespace: str) -> None:
+    bringup.check_arguments({"namespace": namespace})
+
+
+def test_unknown_task() -> None:
+    with pytest.raises(UserMistake, match="unknown task 'make_coffee': expected one of .*franka_pick_place"):
+        bringup.defaults("make_coffee")
+
+
+def test_parameters_of_the_nodes() -> None:
+    nodes = bringup.nodes_for(
+        TASK, values(seed="7", checkpoint="some/folder", device="cpu", instruction="lift it", set="robot.tick_hz=200;")
+    )
+    by_name = {node.name: node for node in nodes}
+    assert list(by_name) == ["sim", "chunk_executor", "policy", "subgoal_view"]
+    common = {"task": TASK, "robot": "franka_panda", "overrides": "robot.tick_hz=200;"}
+    assert by_name["sim"] == NodeSpec("sim", {**common, "seed": 7})
+    assert by_name["chunk_executor"] == NodeSpec("chunk_executor", {**common, "instruction": "lift it"})
+    assert by_name["policy"] == NodeSpec("policy", {**common, "checkpoint": "some/folder", "device": "cpu", "seed": 7}, respawn=True)
+    assert by_name["subgoal_view"] == NodeSpec("subgoal_view", common)
+    assert [node.name for node in bringup.nodes_for(TASK, values(view="false"))] == ["sim", "chunk_executor", "policy"]
+
+
+def test_simulation_stays_on_this_machine_and_reality_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET")
+    assert bringup.environment("sim")["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
+    assert "ROS_AUTOMATIC_DISCOVERY_RANGE" not in bringup.environment("real")
+    assert Path(bringup.environment("sim")["FASTDDS_DEFAULT_PROFILES_FILE"]).is_file()
+    monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", "/of/the/user.xml")
+    assert bringup.environment("sim")["FASTDDS_DEFAULT_PROFILES_FILE"] == "/of/the/user.xml"
+
+
+@dataclass
+class Recorded:
+    """An action of launch, as it was made."""
+
+    kind: str
+    args: tuple[Any, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StandInConfiguration:
+    name: str
+
+    def perform(self, context: dict[str, str]) -> str:
+        return context[self.name]
+
+
+def recording(kind: str) -> Any:
+    return lambda *args, **options: Recorded(kind, args, options)
+
+
+@pytest.fixture
+def launched(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Run the launch file on a recording stand-in of launch with arguments as on a command line; its actions by kind."""
+    actions = SimpleNamespace(**{kind: recording(kind) for kind in ("DeclareLaunchArgument", "OpaqueFunction", "SetEnvironmentVariable")})
+    contents: dict[str, dict[str, Any]] = {
+        "launch": {"LaunchDescription": lambda entities: list(entities)},
+        "launch.actions": vars(actions),
+        "launch.substitutions": {"LaunchConfiguration": StandInConfiguration},
+        "launch_ros": {},
+        "launch_ros.actions": {"Node": recording("Node")},
+    }
+    for name, content in contents.items():
+        module = ModuleType(name)
+        vars(module).update(content)
+        monkeypatch.setitem(sys.modules, name, module)
+    for name in contents:
+        if "." in name:
+            parent, child = name.split(".")
+            monkeypatch.setattr(sys.modules[parent], child, sys.modules[name], raising=False)
+
+    def launch(given: dict[str, str]) -> dict[str, list[Recorded]]:
+        path = share_dir() / "launch" / f"{TASK}.launch.py"
+        spec = importlib.util.spec_from_file_location("launch_file_under_test", path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        entities = module.generate_launch_description()
+        context = {e.args[0]: e.options["default_value"] for e in entities if e.kind == "DeclareLaunchArgument"} | given
+        for entity in [e for e in entities if e.kind == "OpaqueFunction"]:
+            entities += entity.options["function"](context)
+        return {kind: [e for e in entities if e.kind == kind] for kind in {e.kind for e in entities}}
+
+    return launch
+
+
+def started_by_the_runner(nodes: tuple[NodeSpec, ...], namespace: str) -> dict[str, dict[str, Any]]:
+    """What the configuration and parameter files for supervisord say, node by node."""
+    group = ProcessGroup(nodes, namespace, {})
+    configuration = RawConfigParser()
+    configuration.read_string(group._configuration())
+    found = {}
+    for section in configuration.sections():
+        if not section.startswith("program:"):
+            continue
+        command = shlex.split(configuration[section]["command"].replace("%%", "%"))
+        remaps = dict(command[i + 1].split(":=") for i, word in enumerate(command) if word == "-r")
+        content = json.loads(Path(command[command.index("--params-file") + 1]).read_text(encoding="utf-8"))
+        found[remaps["__node"]] = {
+            "executable": command[command.index("-m") + 1].removeprefix("lawam_ros.nodes."),
+            "namespace": remaps.get("__ns", ""),
+            "parameters": content["/**"]["ros__parameters"],
+            "respawn": configuration[section]["autorestart"] != "false",
+        }
+    return found
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"view": "false", "seed": "12001"},
+        {
+            "namespace": "/cell_1/left",
+            "set": "world.cube_size_m=0.05;robot.tick_hz=200.0",
+            "checkpoint": "1e3",
+            "instruction": "yes: put 'it' there, 100 % # künstlich",
+        },
+    ],
+)
+def test_launch_and_runner_start_the_same(launched: Any, given: dict[str, str]) -> None:
+    actions = launched(given)
+    resolved = values(**given)
+    nodes = bringup.nodes_for(TASK, resolved)
+    by_runner = started_by_the_runner(nodes, resolved["namespace"])
+    by_launch = {}
+    for node in actions["Node"]:
+        assert node.options["package"] == "lawam_ros"
+        by_launch[node.options["name"]] = {
+            "executable": node.options["executable"],
+            "namespace": "/" + node.options["namespace"].strip("/") if node.options["namespace"] else "",
+            "parameters": node.options["parameters"][0],
+            "respawn": node.options["respawn"],
+        }
+        assert len(node.options["parameters"]) == 1
+    assert by_launch == by_runner
+    assert [node.name for node in nodes] == list(by_runner) == list(by_launch)
+    for node in nodes:
+        assert {name: type(value) for name, value in by_runner[node.name]["parameters"].items()} == {
+            name: type(value) for name, value in node.parameters.items()
+        }
+    variables = {action.args[0]: action.args[1] for action in actions["SetEnvironmentVariable"]}
+    assert variables == bringup.environment(resolved["hardware"])
+
+
+def test_launch_declares_every_argument(launched: Any) -> None:
+    declared = {action.args[0]: action.options for action in launched({})["DeclareLaunchArgument"]}
+    assert list(declared) == [argument.name for argument in ARGUMENTS]
+    for argument in bringup.arguments(TASK):
+        options = declared[argument.name]
+        assert (options["default_value"], options["description"]) == (argument.default, argument.text)
+        assert options.get("choices", []) == list(argument.choices)
+
+
+def test_launch_refuses_what_the_runner_refuses(launched: Any) -> None:
+    with pytest.raises(UserMistake, match="expected a whole number"):
+        launched({"seed": "many"})

@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+
+from lawam_ros.contract.errors import UserMistake
+from lawam_ros.contract.load import Contract, load_contract
+from lawam_ros.sim.renderer import choose_renderer
+from lawam_ros.sim.start_recipe import HOME, RECOVERY, draw_start
+
+choose_renderer()
+
+from lawam_ros.sim import demonstration  # noqa: E402
+from lawam_ros.sim.demonstration import Demonstrator  # noqa: E402
+from lawam_ros.sim.start_recipe import Start  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def contract() -> Contract:
+    return load_contract("franka_pick_place")
+
+
+@pytest.fixture(scope="module")
+def demonstrator(contract: Contract) -> Demonstrator:
+    return Demonstrator(contract)
+
+
+def test_the_expert_succeeds_through_the_executor_within_the_limits(demonstrator: Demonstrator) -> None:
+    for seed in (1, 10_001):
+        attempt = demonstrator.demonstrate(seed)
+        assert attempt.failure is None
+        assert attempt.result.success and all(attempt.result.stages.values())
+        assert attempt.result.final_error_m < 0.02
+        assert attempt.commands > 1000 and attempt.limit_violations == 0
+
+
+def test_the_same_seed_gives_the_same_demonstration(contract: Contract, demonstrator: Demonstrator) -> None:
+    first, again = demonstrator.demonstrate(5), Demonstrator(contract).demonstrate(5)
+    assert len(first.moments) == len(again.moments)
+    for one, other in zip(first.moments, again.moments, strict=True):
+        np.testing.assert_array_equal(one.snapshot.qpos, other.snapshot.qpos)
+        np.testing.assert_array_equal(one.commanded_tcp.position_m, other.commanded_tcp.position_m)
+
+
+def test_moments_are_one_action_step_apart_and_commands_are_followed(contract: Contract, demonstrator: Demonstrator) -> None:
+    moments = demonstrator.demonstrate(3).moments
+    times = np.array([moment.snapshot.time_s for moment in moments])
+    np.testing.assert_allclose(times - times[0], np.arange(len(times)) / contract.task.policy.action_hz, atol=0.0021)
+    lag = [np.linalg.norm(moment.measured_tcp.position_m - moment.commanded_tcp.position_m) for moment in moments]
+    assert max(lag) < 0.01
+    assert {moment.wanted_gripper_m for moment in moments} == {0.0, 0.08}
+
+
+@pytest.mark.parametrize(("work_s", "flip"), [(1.2, False), (2.0, True), (3.2, True)])
+def test_a_hand_pulled_away_finds_back(demonstrator: Demonstrator, monkeypatch: pytest.MonkeyPatch, work_s: float, flip: bool) -> None:
+    start = Start(RECOVERY, np.array([-0.04, 0.05, 0.02]), np.array([0.0, 0.0, 0.2]), work_s, flip)
+    monkeypatch.setattr(demonstration, "draw_start", lambda noise, seed: start)
+    attempt = demonstrator.demonstrate(4, "recovery")
+    assert attempt.failure is None and attempt.limit_violations == 0
+    assert attempt.moments[0].snapshot.time_s > work_s
+
+
+def test_an_impossible_task_is_reported_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cube as heavy as the gripper cannot lift stays where it is."""
+    heavy = Demonstrator(load_contract("franka_pick_place", overrides=["world.cube_mass_kg=2.0", "task.episode.timeout_s=4.0"]))
+    attempt = heavy.demonstrate(0)
+    assert attempt.failure is not None and "not done after 4 s" in attempt.failure
+    assert not attempt.result.success
+
+
+def test_starts_follow_the_seed_and_cover_all_kinds() -> None:
+    assert all(draw_start("none", seed).kind == HOME for seed in range(20))
+    starts = [draw_start("recovery", seed) for seed in range(400)]
+    kinds = [start.kind for start in starts]
+    assert 60 < kinds.count("home") < 140 and 60 < kinds.count("elsewhere") < 140 and 150 < kinds.count("recovery") < 250
+    again = draw_start("recovery", 7)
+    assert again.kind == starts[7].kind and np.array_equal(again.offset_m, starts[7].offset_m)
+    with pytest.raises(UserMistake, match="noise"):
+        draw_start("wild", 0)
