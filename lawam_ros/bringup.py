@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
-from lawam_ros.contract.errors import EnvironmentLacks, UserMistake
+from lawam_ros.contract.errors import EXIT_ENVIRONMENT_LACKS, EXIT_USER_MISTAKE, EnvironmentLacks, UserMistake
 from lawam_ros.contract.load import Contract, load_contract
 from lawam_ros.contract.paths import config_dir
 
@@ -132,7 +132,8 @@ def launch_description(task: str) -> Any:
     """LaunchDescription of a task. The arguments are resolved first, so that launch starts exactly the nodes of ``nodes_for``."""
     import launch_ros.actions
     from launch import LaunchDescription
-    from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+    from launch.actions import DeclareLaunchArgument, OpaqueFunction, RegisterEventHandler, SetEnvironmentVariable, Shutdown
+    from launch.event_handlers import OnProcessExit
     from launch.substitutions import LaunchConfiguration
 
     def actions(context: Any) -> list[Any]:
@@ -151,7 +152,13 @@ def launch_description(task: str) -> Any:
             )
             for node in nodes_for(task, values)
         ]
-        return [*variables, *nodes]
+        return [*variables, RegisterEventHandler(OnProcessExit(on_exit=given_up)), *nodes]
+
+    def given_up(event: Any, context: Any) -> Any:
+        """A node that names a mistake or something missing would end the same way again."""
+        if event.returncode in (EXIT_USER_MISTAKE, EXIT_ENVIRONMENT_LACKS):
+            return [Shutdown(reason=f"{event.process_name} cannot run, see its last line")]
+        return None
 
     def declared(argument: Argument) -> Any:
         choices = {"choices": list(argument.choices)} if argument.choices else {}

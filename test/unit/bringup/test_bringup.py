@@ -128,10 +128,12 @@ def recording(kind: str) -> Any:
 @pytest.fixture
 def launched(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Run the launch file on a recording stand-in of launch with arguments as on a command line; its actions by kind."""
-    actions = SimpleNamespace(**{kind: recording(kind) for kind in ("DeclareLaunchArgument", "OpaqueFunction", "SetEnvironmentVariable")})
+    kinds = ("DeclareLaunchArgument", "OpaqueFunction", "SetEnvironmentVariable", "RegisterEventHandler", "Shutdown")
+    actions = SimpleNamespace(**{kind: recording(kind) for kind in kinds})
     contents: dict[str, dict[str, Any]] = {
         "launch": {"LaunchDescription": lambda entities: list(entities)},
         "launch.actions": vars(actions),
+        "launch.event_handlers": {"OnProcessExit": recording("OnProcessExit")},
         "launch.substitutions": {"LaunchConfiguration": StandInConfiguration},
         "launch_ros": {},
         "launch_ros.actions": {"Node": recording("Node")},
@@ -232,3 +234,10 @@ def test_launch_declares_every_argument(launched: Any) -> None:
 def test_launch_refuses_what_the_runner_refuses(launched: Any) -> None:
     with pytest.raises(UserMistake, match="expected a whole number"):
         launched({"seed": "many"})
+
+
+@pytest.mark.parametrize(("code", "ends"), [(2, True), (3, True), (1, False), (-9, False), (0, False)])
+def test_launch_ends_when_a_node_can_never_run_and_only_then(launched: Any, code: int, ends: bool) -> None:
+    (handler,) = launched({})["RegisterEventHandler"]
+    actions = handler.args[0].options["on_exit"](SimpleNamespace(returncode=code, process_name="policy-3"), None)
+    assert [action.kind for action in actions or []] == (["Shutdown"] if ends else [])
