@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from running_graph import TASK, Graph, running_graph
 
-pytest.importorskip("rclpy")
+from lawam_ros.cli.domain import ReservedDomain
+from lawam_ros.nodes.run_client import RunClient
 
 SEED = 8999
 
@@ -86,3 +87,18 @@ def test_bad_chunks_are_refused_with_a_reason_and_the_arm_goes_on(graph):
         assert graph.client.status.rejected_reason in reasons
     assert graph.state() in ("RUN", "HOLD")
     graph.wait(lambda: graph.client.world is not None and graph.client.world.success, 20.0, "success in spite of it")
+
+
+def test_a_run_beside_this_one_hears_nothing_of_it(graph):
+    beside = ReservedDomain()
+    strangers = [RunClient(graph.run.contract, "", number, lambda _: None) for number in (beside.number, graph.run.domain)]
+    try:
+        other, same = strangers
+        assert beside.number != graph.run.domain
+        graph.wait(lambda: same.world is not None and same.status is not None, 10.0, "a client on the same domain to hear the graph")
+        time.sleep(1.0)
+        assert other.world is None and other.status is None and other.frame is None
+    finally:
+        for stranger in strangers:
+            stranger.close()
+        beside.release()
