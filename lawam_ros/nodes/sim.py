@@ -122,7 +122,6 @@ class SimNode(ManagedNode):
     def _physics(self) -> None:
         every_joints = max(1, round(1.0 / (_STEP_S * float(self.get_parameter("joint_states_hz").value))))
         every_status = max(1, round(1.0 / (_STEP_S * float(self.get_parameter("status_hz").value))))
-        raise_priority(PHYSICS)
         start, index = time.monotonic(), 0
         while self._running.is_set():
             late = time.monotonic() - (start + index * _STEP_S)
@@ -180,6 +179,8 @@ class SimNode(ManagedNode):
 
 
 def main() -> int:
+    # The whole process: a camera thread that waits for a core while it holds the interpreter would hold up the physics too.
+    raise_priority(PHYSICS)
     return run(SimNode)
 
 

@@ -1,10 +1,13 @@
 """One frame of the demo video: camera image, subgoal heatmap and reference path side by side."""
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 Rgb = NDArray[np.uint8]
+Points = NDArray[np.float64]
 
 _BACKGROUND = (250, 250, 247)
 _GRID = (222, 222, 216)
@@ -29,62 +32,53 @@ def strip(frame: Rgb, heatmap: Rgb | None, path: Rgb, caption: str) -> Rgb:
 
 
 def path_panel(
-    path_m: NDArray[np.float64],
-    plan_m: NDArray[np.float64] | None,
-    lower_m: NDArray[np.float64],
-    upper_m: NDArray[np.float64],
-    size_hw: tuple[int, int],
+    path_m: Points, plan_m: Points | None, lower_m: NDArray[np.float64], upper_m: NDArray[np.float64], size_hw: tuple[int, int]
 ) -> Rgb:
-    """Commanded TCP path (N, 3) so far and the newest chunk (M, 3), seen from above (upper half) and from the side (lower half).
+    """Commanded TCP path (N, 3) so far and the newest chunk (M, 3), as somebody facing the robot sees them: from above and from the front.
 
-    Bounds are the workspace in the arm's base frame; forward (x) points right, y points up in the upper half, z up in the lower one.
+    Bounds are the workspace in the arm's base frame. y points right in both halves; x points down in the upper half, z up in the lower one.
     """
     height, width = size_hw
     panel = np.full((height, width, 3), _BACKGROUND, np.uint8)
     half = height // 2
-    for top, vertical, label in ((0, 1, "top: x, y"), (half, 2, "side: x, z")):
-        box = (8, top + 8, width - 8, top + half - 8)
+    for top, vertical, sign, label in ((0, 0, 1.0, "from above"), (half, 2, -1.0, "from the front")):
+        box = (6, top + 4, width - 6, top + half - 4)
+        view = _View(vertical, sign, lower_m, upper_m, box)
         cv2.rectangle(panel, box[:2], box[2:], _GRID, 1)
-        _text(panel, label, (12, top + 20), _INK)
-        axes = (0, vertical)
-        _polyline(panel, path_m, axes, lower_m, upper_m, box, _PATH, 1)
+        _text(panel, label, (box[0] + 4, top + 17), _INK)
+        _polyline(panel, view.pixels(path_m), _PATH)
         if plan_m is not None:
-            _polyline(panel, plan_m, axes, lower_m, upper_m, box, _PLAN, 2)
+            _polyline(panel, view.pixels(plan_m), _PLAN)
         if len(path_m):
-            point = _pixels(path_m[-1:], axes, lower_m, upper_m, box)[0]
-            cv2.circle(panel, (int(point[0]), int(point[1])), 4, _PATH, -1, cv2.LINE_AA)
+            x, y = view.pixels(path_m[-1:])[0]
+            cv2.circle(panel, (int(x), int(y)), 5, _PATH, -1, cv2.LINE_AA)
     return panel
 
 
-def _pixels(
-    points_m: NDArray[np.float64],
-    axes: tuple[int, int],
-    lower_m: NDArray[np.float64],
-    upper_m: NDArray[np.float64],
-    box: tuple[int, int, int, int],
-) -> NDArray[np.int32]:
-    """Pixel coordinates of points, equal scale on both axes, centred in the box."""
-    columns = list(axes)
-    span = upper_m[columns] - lower_m[columns]
-    scale = min((box[2] - box[0]) / span[0], (box[3] - box[1]) / span[1])
-    centred = (points_m[:, columns] - 0.5 * (lower_m + upper_m)[columns]) * scale
-    x = 0.5 * (box[0] + box[2]) + centred[:, 0]
-    y = 0.5 * (box[1] + box[3]) - centred[:, 1]
-    return np.round(np.stack([x, y], axis=1)).astype(np.int32)
+@dataclass(frozen=True)
+class _View:
+    """Orthographic view: y to the right, one other axis up (sign -1) or down (sign 1), the same scale on both, centred in a pixel box."""
+
+    vertical: int
+    sign: float
+    lower_m: NDArray[np.float64]
+    upper_m: NDArray[np.float64]
+    box: tuple[int, int, int, int]
+
+    def pixels(self, points_m: Points) -> NDArray[np.int32]:
+        axes = [1, self.vertical]
+        left, top, right, bottom = self.box
+        span = (self.upper_m - self.lower_m)[axes]
+        scale = min((right - left) / span[0], (bottom - top) / span[1])
+        offset = (points_m[:, axes] - 0.5 * (self.lower_m + self.upper_m)[axes]) * scale
+        x = 0.5 * (left + right) + offset[:, 0]
+        y = 0.5 * (top + bottom) + self.sign * offset[:, 1]
+        return np.round(np.stack([x, y], axis=1)).astype(np.int32)
 
 
-def _polyline(
-    panel: Rgb,
-    points_m: NDArray[np.float64],
-    axes: tuple[int, int],
-    lower_m: NDArray[np.float64],
-    upper_m: NDArray[np.float64],
-    box: tuple[int, int, int, int],
-    colour: tuple[int, int, int],
-    thickness: int,
-) -> None:
-    if len(points_m) > 1:
-        cv2.polylines(panel, [_pixels(points_m, axes, lower_m, upper_m, box)], False, colour, thickness, cv2.LINE_AA)
+def _polyline(panel: Rgb, pixels: NDArray[np.int32], colour: tuple[int, int, int]) -> None:
+    if len(pixels) > 1:
+        cv2.polylines(panel, [pixels], False, colour, 2, cv2.LINE_AA)
 
 
 def _text(image: Rgb, text: str, position: tuple[int, int], colour: tuple[int, int, int]) -> None:

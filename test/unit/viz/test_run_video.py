@@ -33,9 +33,9 @@ def centre(pixels: np.ndarray, rows: slice) -> np.ndarray:
     return pixels[(pixels[:, 0] >= rows.start) & (pixels[:, 0] < rows.stop)].mean(axis=0)
 
 
-def test_forward_is_right_left_is_up_and_height_is_up() -> None:
+def test_forward_is_down_left_is_right_and_height_is_up() -> None:
     middle = 0.5 * (LOWER + UPPER)
-    for axis, step in ((0, np.array([0, 1])), (1, np.array([-1, 0])), (2, np.array([-1, 0]))):
+    for axis, step in ((0, np.array([1, 0])), (1, np.array([0, 1])), (2, np.array([-1, 0]))):
         point = middle.copy()
         point[axis] += 0.1
         half = slice(120, 240) if axis == 2 else slice(0, 120)
