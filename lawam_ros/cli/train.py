@@ -34,6 +34,10 @@ def run_tiny(args: argparse.Namespace) -> int:
         raise UserMistake(f"expected at least one of --threads, got {args.threads}")
     contract = load_contract(args.task)
     # torch takes seconds to import; mistakes in the call are told before.
+    from lawam_ros.training.process_setup import keep_freed_memory, let_threads_sleep
+
+    let_threads_sleep()
+    keep_freed_memory()
     import torch
 
     from lawam_ros.model.config import load_model_config

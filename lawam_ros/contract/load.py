@@ -9,11 +9,11 @@ from typing import Any
 
 import yaml
 
-from .errors import UserMistake
-from .paths import config_dir
-from .robot import Robot, robot_from_mapping
-from .task import Task, task_from_mapping
-from .yaml_fields import load_yaml
+from lawam_ros.contract.errors import UserMistake
+from lawam_ros.contract.paths import config_dir
+from lawam_ros.contract.robot import Robot, robot_from_mapping
+from lawam_ros.contract.task import Task, task_from_mapping
+from lawam_ros.contract.yaml_fields import load_yaml
 
 
 @dataclass(frozen=True)

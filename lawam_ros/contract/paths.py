@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from .errors import EnvironmentLacks
+from lawam_ros.contract.errors import EnvironmentLacks
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 

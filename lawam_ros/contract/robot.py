@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import UserMistake
-from .yaml_fields import Fields
+from lawam_ros.contract.errors import UserMistake
+from lawam_ros.contract.yaml_fields import Fields
 
 Array = NDArray[np.float64]
 

@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import UserMistake
-from .yaml_fields import Fields
+from lawam_ros.contract.errors import UserMistake
+from lawam_ros.contract.yaml_fields import Fields
 
 STATE_SLOTS = {"tcp_position": 3, "tcp_rotation_6d": 6, "gripper": 1}
 """Parts a state vector is made of and their widths: m in the arm's base frame, two matrix columns, opening in m."""

@@ -8,7 +8,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from .errors import UserMistake
+from lawam_ros.contract.errors import UserMistake
 
 
 def load_yaml(path: Path, kind: str) -> dict[str, Any]:

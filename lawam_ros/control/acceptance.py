@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from lawam_ros.contract.load import Contract
 from lawam_ros.contract.records import ActionChunk, Pose
 from lawam_ros.contract.robot import CARTESIAN_COMPONENTS, Robot
-
-from . import scalar_rotations as rot
+from lawam_ros.control import scalar_rotations as rot
 
 Array = NDArray[np.float64]
 

@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 from lawam_ros.contract.errors import LawamError
 from lawam_ros.contract.load import Contract
 from lawam_ros.contract.records import ActionChunk, JointCommand, Pose
-
-from . import ladder
-from .acceptance import Situation, judge_chunk
-from .ladder import Event, Rung, State, climb
-from .measured import MeasuredJoints
-from .motion import Motion
+from lawam_ros.control import ladder
+from lawam_ros.control.acceptance import Situation, judge_chunk
+from lawam_ros.control.ladder import Event, Rung, State, climb
+from lawam_ros.control.measured import MeasuredJoints
+from lawam_ros.control.motion import Motion
 
 Array = NDArray[np.float64]
 

@@ -3,8 +3,7 @@
 import numpy as np
 
 from lawam_ros.contract.robot import JointLimits
-
-from .limiter import JointState
+from lawam_ros.control.limiter import JointState
 
 _TOLERANCE = 1e-6
 

@@ -6,9 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lawam_ros.contract.robot import Arm
-
-from . import scalar_rotations as rot
-from .kinematics import Chain
+from lawam_ros.control import scalar_rotations as rot
+from lawam_ros.control.kinematics import Chain
 
 Array = NDArray[np.float64]
 

@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 
 from lawam_ros.contract.errors import UserMistake
 from lawam_ros.contract.records import Pose
-
-from . import scalar_rotations
+from lawam_ros.control import scalar_rotations
 
 Array = NDArray[np.float64]
 

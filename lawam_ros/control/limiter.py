@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lawam_ros.contract.robot import JointLimits
-
-from .brake_profile import brake_accelerations
+from lawam_ros.control.brake_profile import brake_accelerations
 
 Array = NDArray[np.float64]
 

@@ -5,16 +5,15 @@ from numpy.typing import NDArray
 
 from lawam_ros.contract.records import ActionChunk, Pose
 from lawam_ros.contract.robot import Arm, Robot
-
-from .acceptance import arm_values, starts_from_rest
-from .gripper import GripperRamp
-from .guard import guard
-from .inverse_kinematics import InverseKinematics
-from .kinematics import Chain
-from .limiter import JointLimiter, JointState, stacked_limits, with_reserve
-from .pace import Pace
-from .timeline import Plan, TcpState, at_rest, splice, tracks_of
-from .workspace import WorkspaceFilter
+from lawam_ros.control.acceptance import arm_values, starts_from_rest
+from lawam_ros.control.gripper import GripperRamp
+from lawam_ros.control.guard import guard
+from lawam_ros.control.inverse_kinematics import InverseKinematics
+from lawam_ros.control.kinematics import Chain
+from lawam_ros.control.limiter import JointLimiter, JointState, stacked_limits, with_reserve
+from lawam_ros.control.pace import Pace
+from lawam_ros.control.timeline import Plan, TcpState, at_rest, splice, tracks_of
+from lawam_ros.control.workspace import WorkspaceFilter
 
 Array = NDArray[np.float64]
 

@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 from lawam_ros.contract.records import ActionChunk
 from lawam_ros.contract.robot import Arm
 from lawam_ros.contract.rotations import quat_make_continuous, quat_slerp
-
-from . import scalar_rotations as rot
-from .pace import Pace, PaceCurve, SpeedProfile, curve_of, grid
-from .splice import Seam, left_jacobian, shortest_seam
-from .spline import CubicSpline
+from lawam_ros.control import scalar_rotations as rot
+from lawam_ros.control.pace import Pace, PaceCurve, SpeedProfile, curve_of, grid
+from lawam_ros.control.splice import Seam, left_jacobian, shortest_seam
+from lawam_ros.control.spline import CubicSpline
 
 Array = NDArray[np.float64]
 

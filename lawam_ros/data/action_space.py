@@ -1,6 +1,6 @@
 """Absolute targets of one arm, the vectors a policy speaks, and the way between them.
 
-An absolute row is ``x y z qx qy qz qw gripper``: pose of the TCP in the arm's base frame (m, unit quaternion in ROS order) and opening in m.
+An absolute row is ``x y z qx qy qz qw gripper``: TCP pose in the arm's base frame (m, unit quaternion in ROS order), opening in m.
 Policy vectors are put together from the slots that the task names (``contract/task.py``), in the task's order. Chunk-relative slots count
 from one reference for the whole chunk: the *commanded* row at the observation's time, so that following error of the arm never enters.
 """
@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contract.records import Pose
-from ..contract.rotations import (
+from lawam_ros.contract.records import Pose
+from lawam_ros.contract.rotations import (
     quat_from_rotvec,
     quat_inverse,
     quat_multiply,
@@ -19,7 +19,7 @@ from ..contract.rotations import (
     rotation_6d_from_quat,
     rotvec_from_quat,
 )
-from ..contract.task import ACTION_SLOTS, STATE_SLOTS
+from lawam_ros.contract.task import ACTION_SLOTS, STATE_SLOTS
 
 Array = NDArray[np.float64]
 
@@ -59,7 +59,7 @@ def relative_from_absolute(targets: Array, reference: Array, slots: Sequence[str
 
 
 def absolute_from_relative(actions: Array, reference: Array, slots: Sequence[str]) -> Array:
-    """Absolute targets (N, 8) of action vectors (N, D): the inverse of ``relative_from_absolute``. An absent slot keeps the reference's value.
+    """Absolute targets (N, 8) of action vectors (N, D): the inverse of ``relative_from_absolute``. An absent slot keeps the reference.
 
     Quaternion signs follow the reference, so neighbouring rows can be interpolated.
     """

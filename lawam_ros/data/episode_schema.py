@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contract.load import Contract
-from ..contract.records import Pose
-from ..contract.robot import CARTESIAN_COMPONENTS, Camera, Robot
-from ..contract.rotations import quat_make_continuous
-from .action_space import absolute_row
-from .lerobot_layout import Schema, VectorFeature, VideoFeature
+from lawam_ros.contract.load import Contract
+from lawam_ros.contract.records import Pose
+from lawam_ros.contract.robot import CARTESIAN_COMPONENTS, Camera, Robot
+from lawam_ros.contract.rotations import quat_make_continuous
+from lawam_ros.data.action_space import absolute_row
+from lawam_ros.data.lerobot_layout import Schema, VectorFeature, VideoFeature
 
 STATE = "observation.state"
 REFERENCE = "observation.reference"

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..contract.errors import UserMistake
+from lawam_ros.contract.errors import UserMistake
 
 CODEBASE_VERSION = "v3.0"
 FILES_PER_CHUNK = 1000

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ..contract.errors import UserMistake
-from . import lerobot_layout as layout
-from .video import Frame, read_frames, read_frames_at
+from lawam_ros.contract.errors import UserMistake
+from lawam_ros.data import lerobot_layout as layout
+from lawam_ros.data.video import Frame, read_frames, read_frames_at
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ..contract.errors import UserMistake
-from . import lerobot_layout as layout
-from .lerobot_layout import Schema
-from .statistics import column_statistics, combine_picture_statistics
-from .video import available_encoder
+from lawam_ros.contract.errors import UserMistake
+from lawam_ros.data import lerobot_layout as layout
+from lawam_ros.data.lerobot_layout import Schema
+from lawam_ros.data.statistics import column_statistics, combine_picture_statistics
+from lawam_ros.data.video import available_encoder
 
 _EPISODES_FILE = layout.EPISODES_PATH.format(chunk_index=0, file_index=0)
 _STAGING = ".staging"

@@ -12,7 +12,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from ..contract.errors import UserMistake
+from lawam_ros.contract.errors import UserMistake
 
 Frame = NDArray[np.uint8]
 

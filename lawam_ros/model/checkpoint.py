@@ -18,13 +18,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lawam_ros.contract.errors import UserMistake
-
-from .config import ModelConfig, assemble
-from .embodiment_slices import all_embodiments, embodiment_keys, one_embodiment
-from .facts import CheckpointFacts, facts_from_mapping
-from .lawam import LaWAM, build_model
-from .normalisation import DatasetStatistics, load_statistics
-from .state_keys import THIRD_PARTY, canonical_state, module_state, official_key
+from lawam_ros.model.config import ModelConfig, assemble
+from lawam_ros.model.embodiment_slices import all_embodiments, embodiment_keys, one_embodiment
+from lawam_ros.model.facts import CheckpointFacts, facts_from_mapping
+from lawam_ros.model.lawam import LaWAM, build_model
+from lawam_ros.model.normalisation import DatasetStatistics, load_statistics
+from lawam_ros.model.state_keys import THIRD_PARTY, canonical_state, module_state, official_key
 
 TRAINING_ONLY = ("lam.encoder.", "lam.vq.", "lam.state_decoder.")
 VLM = official_key("vlm.")

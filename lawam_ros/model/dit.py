@@ -3,8 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .config import FlowConfig
-from .position_codes import denoising_time_code
+from lawam_ros.model.config import FlowConfig
+from lawam_ros.model.position_codes import denoising_time_code
 
 KeyValue = tuple[Tensor, Tensor]
 TIME_CHANNELS = 256

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from .embodiment_linear import EmbodimentLinear
-from .state_keys import official_key
+from lawam_ros.model.embodiment_linear import EmbodimentLinear
+from lawam_ros.model.state_keys import official_key
 
 
 def embodiment_keys(model: nn.Module) -> set[str]:

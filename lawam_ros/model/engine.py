@@ -15,13 +15,12 @@ from torch import Tensor
 
 from lawam_ros.contract.errors import EnvironmentLacks, UserMistake
 from lawam_ros.contract.task import PolicyContract
-
-from .checkpoint import Checkpoint, load_checkpoint
-from .facts import check_contract
-from .image_preparation import prepare_image
-from .normalisation import denormalise_actions, normalise_state, pick_statistics
-from .prompt import PromptEncoder
-from .sampler import sample_actions
+from lawam_ros.model.checkpoint import Checkpoint, load_checkpoint
+from lawam_ros.model.facts import check_contract
+from lawam_ros.model.image_preparation import prepare_image
+from lawam_ros.model.normalisation import denormalise_actions, normalise_state, pick_statistics
+from lawam_ros.model.prompt import PromptEncoder
+from lawam_ros.model.sampler import sample_actions
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from .config import FlowConfig
-from .dit import AlternateVLDiT, KeyValue, tile
-from .embodiment_linear import EmbodimentEncoder, EmbodimentMlp
-from .position_codes import physical_time_code
+from lawam_ros.model.config import FlowConfig
+from lawam_ros.model.dit import AlternateVLDiT, KeyValue, tile
+from lawam_ros.model.embodiment_linear import EmbodimentEncoder, EmbodimentMlp
+from lawam_ros.model.position_codes import physical_time_code
 
 
 @dataclass(frozen=True)

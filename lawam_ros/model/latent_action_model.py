@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .config import LamConfig
-from .embodiment_linear import EmbodimentMlp
-from .position_codes import inverse_dynamics_code, world_model_code
+from lawam_ros.model.config import LamConfig
+from lawam_ros.model.embodiment_linear import EmbodimentMlp
+from lawam_ros.model.position_codes import inverse_dynamics_code, world_model_code
 
 LOG_VARIANCE_LIMIT = 10.0
 

@@ -6,13 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from lawam_ros.contract.errors import UserMistake
-
-from .config import ModelConfig
-from .flow_head import FlowHead
-from .latent_action_model import InverseDynamicsEncoder, StatePredictor, VaeBottleneck, WorldModelDecoder
-from .prompt import PromptBatch
-from .vision_encoder import build_vision_encoder
-from .vlm import QueryHead, QwenAdapter, rows_at
+from lawam_ros.model.config import ModelConfig
+from lawam_ros.model.flow_head import FlowHead
+from lawam_ros.model.latent_action_model import InverseDynamicsEncoder, StatePredictor, VaeBottleneck, WorldModelDecoder
+from lawam_ros.model.prompt import PromptBatch
+from lawam_ros.model.vision_encoder import build_vision_encoder
+from lawam_ros.model.vlm import QueryHead, QwenAdapter, rows_at
 
 
 @dataclass(frozen=True)

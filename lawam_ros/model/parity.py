@@ -13,14 +13,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lawam_ros.contract.errors import UserMistake
-
-from .checkpoint import Checkpoint, load_checkpoint
-from .image_preparation import image_patches, prepare_image
-from .normalisation import denormalise_actions, normalise_state, pick_statistics
-from .position_codes import physical_time_code
-from .prompt import PromptEncoder, chat_text
-from .sampler import sample_actions
-from .vision_encoder import dino_layers
+from lawam_ros.model.checkpoint import Checkpoint, load_checkpoint
+from lawam_ros.model.image_preparation import image_patches, prepare_image
+from lawam_ros.model.normalisation import denormalise_actions, normalise_state, pick_statistics
+from lawam_ros.model.position_codes import physical_time_code
+from lawam_ros.model.prompt import PromptEncoder, chat_text
+from lawam_ros.model.sampler import sample_actions
+from lawam_ros.model.vision_encoder import dino_layers
 
 EXACT, HIDDEN, ACTIONS = 0.0, 1e-4, 2e-4
 Traces = dict[str, Tensor]

@@ -10,8 +10,7 @@ from transformers import AutoTokenizer
 
 from lawam_ros.contract.errors import UserMistake
 from lawam_ros.contract.paths import assets_dir
-
-from .config import ModelConfig
+from lawam_ros.model.config import ModelConfig
 
 IMAGE_TOKEN = "<|image_pad|>"
 

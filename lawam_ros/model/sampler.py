@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from lawam_ros.contract.errors import UserMistake
-
-from .flow_head import FlowContext, FlowHead
+from lawam_ros.model.flow_head import FlowContext, FlowHead
 
 
 def denoising_buckets(steps: int, buckets: int = 1000) -> list[int]:

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from transformers import DINOv3ViTConfig, DINOv3ViTModel
 
 from lawam_ros.contract.errors import EnvironmentLacks, UserMistake
-
-from .position_codes import grid_code
+from lawam_ros.model.position_codes import grid_code
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from transformers import Qwen3VLConfig
 from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLModel
 
-from .image_preparation import image_patches
-from .prompt import PromptBatch
-from .vision_tower import tower_tables, vision_features
+from lawam_ros.model.image_preparation import image_patches
+from lawam_ros.model.prompt import PromptBatch
+from lawam_ros.model.vision_tower import tower_tables, vision_features
 
 
 class QwenAdapter(nn.Module):

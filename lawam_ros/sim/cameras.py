@@ -4,8 +4,8 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contract.robot import Camera
-from .world import Snapshot
+from lawam_ros.contract.robot import Camera
+from lawam_ros.sim.world import Snapshot
 
 
 class CameraRig:

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contract.load import Contract
-from ..contract.records import ActionChunk, Pose
-from ..contract.robot import CARTESIAN_COMPONENTS
-from ..contract.rotations import quat_from_rotvec, quat_multiply, quat_slerp
-from ..control.limit_checker import LimitChecker
-from .expert import PickPlaceExpert
-from .start_recipe import HOME, RECOVERY, Start, draw_start
-from .stepped_loop import SteppedLoop
-from .success import PickPlaceMeasure, PickPlaceResult
-from .world import Snapshot, World, WorldState
+from lawam_ros.contract.load import Contract
+from lawam_ros.contract.records import ActionChunk, Pose
+from lawam_ros.contract.robot import CARTESIAN_COMPONENTS
+from lawam_ros.contract.rotations import quat_from_rotvec, quat_multiply, quat_slerp
+from lawam_ros.control.limit_checker import LimitChecker
+from lawam_ros.sim.expert import PickPlaceExpert
+from lawam_ros.sim.start_recipe import HOME, RECOVERY, Start, draw_start
+from lawam_ros.sim.stepped_loop import SteppedLoop
+from lawam_ros.sim.success import PickPlaceMeasure, PickPlaceResult
+from lawam_ros.sim.world import Snapshot, World, WorldState
 
 Array = NDArray[np.float64]
 

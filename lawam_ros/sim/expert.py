@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contract.load import Contract
-from ..contract.records import ActionChunk, Pose
-from ..contract.robot import CARTESIAN_COMPONENTS
-from .expert_field import RETREAT_HEIGHT_M, Mode, Plan, Scene, advance, cube_yaw_rad
-from .pick_place_scene import pick_place_parameters
-from .world import WorldState
+from lawam_ros.contract.load import Contract
+from lawam_ros.contract.records import ActionChunk, Pose
+from lawam_ros.contract.robot import CARTESIAN_COMPONENTS
+from lawam_ros.sim.expert_field import RETREAT_HEIGHT_M, Mode, Plan, Scene, advance, cube_yaw_rad
+from lawam_ros.sim.pick_place_scene import pick_place_parameters
+from lawam_ros.sim.world import WorldState
 
 Array = NDArray[np.float64]
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contract.records import Pose
-from ..contract.rotations import matrix_from_quat, quat_from_rotvec, quat_inverse, quat_multiply, rotvec_from_quat
+from lawam_ros.contract.records import Pose
+from lawam_ros.contract.rotations import matrix_from_quat, quat_from_rotvec, quat_inverse, quat_multiply, rotvec_from_quat
 
 Array = NDArray[np.float64]
 

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..contract.errors import UserMistake
-from ..contract.load import Contract
-from ..contract.yaml_fields import Fields
-from .panda_mjcf import panda_actuators_xml, panda_assets_xml, panda_body_xml, panda_coupling_xml, panda_defaults_xml
+from lawam_ros.contract.errors import UserMistake
+from lawam_ros.contract.load import Contract
+from lawam_ros.contract.yaml_fields import Fields
+from lawam_ros.sim.panda_mjcf import panda_actuators_xml, panda_assets_xml, panda_body_xml, panda_coupling_xml, panda_defaults_xml
 
 PHYSICS_STEP_S = 0.002
 PAD_HALF_SIZE_M = 0.05

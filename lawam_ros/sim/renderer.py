@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from ..contract.errors import EnvironmentLacks
+from lawam_ros.contract.errors import EnvironmentLacks
 
 BACKENDS = ("egl", "osmesa")
 _PROBE_TIMEOUT_S = 60.0

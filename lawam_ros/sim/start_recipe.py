@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contract.errors import UserMistake
+from lawam_ros.contract.errors import UserMistake
 
 Array = NDArray[np.float64]
 

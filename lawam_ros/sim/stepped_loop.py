@@ -1,11 +1,11 @@
 """A world driven through the executor's pure tick in stepped time: no ROS, no waiting, every command under the real limits."""
 
-from ..contract.load import Contract
-from ..contract.paths import urdf_dir
-from ..contract.records import ActionChunk, JointCommand, Pose
-from ..control.executor import ChunkExecutor, TickOutput
-from ..control.kinematics import Chain
-from .world import World
+from lawam_ros.contract.load import Contract
+from lawam_ros.contract.paths import urdf_dir
+from lawam_ros.contract.records import ActionChunk, JointCommand, Pose
+from lawam_ros.control.executor import ChunkExecutor, TickOutput
+from lawam_ros.control.kinematics import Chain
+from lawam_ros.sim.world import World
 
 _START_NS = 1_000_000_000
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .world import WorldState
+from lawam_ros.sim.world import WorldState
 
 STAGES = ("reached", "grasped", "lifted", "placed")
 REACH_DISTANCE_M = 0.03

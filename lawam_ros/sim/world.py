@@ -6,11 +6,11 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contract.load import Contract
-from ..contract.records import JointCommand, Pose
-from ..contract.rotations import quat_from_matrix
-from .panda_mjcf import ARM_JOINTS, FINGER_JOINTS, FINGER_TRAVEL_M, GRIPPER_ACTUATOR, SERVO_TIME_CONSTANT_S
-from .pick_place_scene import PHYSICS_STEP_S, PickPlaceParameters, pick_place_parameters, pick_place_scene_xml
+from lawam_ros.contract.load import Contract
+from lawam_ros.contract.records import JointCommand, Pose
+from lawam_ros.contract.rotations import quat_from_matrix
+from lawam_ros.sim.panda_mjcf import ARM_JOINTS, FINGER_JOINTS, FINGER_TRAVEL_M, GRIPPER_ACTUATOR, SERVO_TIME_CONSTANT_S
+from lawam_ros.sim.pick_place_scene import PHYSICS_STEP_S, PickPlaceParameters, pick_place_parameters, pick_place_scene_xml
 
 Array = NDArray[np.float64]
 

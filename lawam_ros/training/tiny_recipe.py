@@ -1,0 +1,80 @@
+"""The fixed recipe of the shipped small LaWAM: every number that decides its weights, besides the sizes and loss weights in
+``config/models/tiny.yaml``."""
+
+from dataclasses import dataclass, replace
+
+from lawam_ros.training.trainer import StageSettings
+
+WORLD_MODEL = "world_model"
+POLICY = "policy"
+STAGE_ORDER = (WORLD_MODEL, POLICY)
+
+SENTENCES = (
+    "put the red cube on the blue pad",
+    "place the red cube on the blue pad",
+    "pick up the red cube and put it on the blue pad",
+    "pick up the red cube and place it on the blue pad",
+    "move the red cube to the blue pad",
+    "take the red cube and set it down on the blue pad",
+    "grasp the red cube and lay it on the blue pad",
+    "bring the red cube to the blue pad",
+    "set the red block on the blue square",
+    "put the red block onto the blue pad",
+    "carry the red cube over to the blue pad",
+    "the red cube belongs on the blue pad",
+)
+"""Ways to say the task of ``franka_pick_place``; training draws one per sample, so that no single token is all the language there is."""
+
+
+@dataclass(frozen=True)
+class TinyRecipe:
+    """seed: of weights, batches and noise. stride: every how many frames a sample may start. world_model_share: part of the training time
+    that goes to stage 1. validation_starts: observations the chunk errors are measured on."""
+
+    seed: int = 2026
+    stride: int = 3
+    batch: int = 32
+    world_model_batch: int = 32
+    world_model_share: float = 0.12
+    vocabulary: int = 576
+    validation_starts: int = 128
+    save_seconds: float = 150.0
+    sentences: tuple[str, ...] = SENTENCES
+    world_model: StageSettings = StageSettings(
+        name=WORLD_MODEL,
+        steps=1500,
+        seconds=None,
+        peak_rate=1e-3,
+        floor_ratio=0.02,
+        warmup_steps=50,
+        weight_decay=0.01,
+        gradient_clip=1.0,
+        decay=0.99,
+        report_every=25,
+        evaluate_every=250,
+    )
+    policy: StageSettings = StageSettings(
+        name=POLICY,
+        steps=8000,
+        seconds=None,
+        peak_rate=1e-3,
+        floor_ratio=0.01,
+        warmup_steps=100,
+        weight_decay=0.01,
+        gradient_clip=1.0,
+        decay=0.997,
+        report_every=25,
+        evaluate_every=400,
+    )
+
+
+def with_minutes(recipe: TinyRecipe, minutes: float | None) -> TinyRecipe:
+    """The recipe cut to about ``minutes`` of training steps (reading the data and evaluation come on top); None keeps its full length."""
+    if minutes is None:
+        return recipe
+    first = 60.0 * minutes * recipe.world_model_share
+    return replace(
+        recipe,
+        world_model=replace(recipe.world_model, seconds=first),
+        policy=replace(recipe.policy, seconds=60.0 * minutes - first),
+    )

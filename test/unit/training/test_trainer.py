@@ -1,0 +1,149 @@
+"""The loop: a killed run goes on with the losses of one that was not killed, and the plan keeps to its time."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from lawam_ros.contract.errors import LawamError, UserMistake
+from lawam_ros.training.metrics import MetricsFile, chunk_errors, plot_metrics, read_metrics
+from lawam_ros.training.run_state import RunState, load_state, save_state, without_prefix
+from lawam_ros.training.schedule import step_generators
+from lawam_ros.training.tiny_recipe import TinyRecipe, with_minutes
+from lawam_ros.training.trainer import Hooks, Progress, StageSettings, train_stage
+
+SETTINGS = StageSettings(
+    name="policy",
+    steps=12,
+    seconds=None,
+    peak_rate=1e-2,
+    floor_ratio=0.1,
+    warmup_steps=2,
+    weight_decay=0.01,
+    gradient_clip=1.0,
+    decay=0.9,
+    report_every=1,
+    evaluate_every=4,
+)
+
+
+class Killed(Exception):
+    pass
+
+
+class Toy:
+    """A small net with dropout whose batches come from the generator of the step, and its run folder."""
+
+    def __init__(self, folder, kill_at: int | None = None) -> None:
+        torch.manual_seed(0)
+        self.net = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Dropout(0.3), nn.Linear(16, 1))
+        self.parameters = dict(self.net.named_parameters())
+        self.folder, self.kill_at = folder, kill_at
+        self.metrics = MetricsFile(folder / "metrics.csv")
+
+    def losses(self, step: int) -> dict[str, torch.Tensor]:
+        if step == self.kill_at:
+            raise Killed
+        _, noise = step_generators(1, "policy", step)
+        x = torch.randn(32, 4, generator=noise)
+        return {"total": (self.net(x)[:, 0] - x.sum(dim=1)).square().mean()}
+
+    def evaluate(self) -> dict[str, float]:
+        return {"error/weight": float(self.net[0].weight.detach().sum())}
+
+    def save(self, progress: Progress, tensors: dict[str, torch.Tensor]) -> None:
+        save_state(self.folder / "state.safetensors", RunState(tensors, {"progress": progress.as_mapping()}))
+
+    def train(self, resume: bool = False, settings: StageSettings = SETTINGS) -> None:
+        stored, progress = None, None
+        if resume:
+            state = load_state(self.folder / "state.safetensors")
+            stored, progress = state.tensors, Progress(**state.facts["progress"])
+            self.net.load_state_dict(without_prefix("model", stored))
+        self.metrics.start(("policy",), "policy", progress.step if progress else 0)
+        hooks = Hooks(self.losses, self.evaluate, self.save, save_seconds=0.0)
+        train_stage(settings, self.parameters, hooks, self.metrics, 1, stored, progress)
+
+
+def rows(folder) -> list[tuple[str, int, str, float]]:
+    return [(stage, step, name, value) for stage, step, _, name, value in read_metrics(folder / "metrics.csv")]
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path):
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "killed").mkdir()
+    whole = Toy(tmp_path / "whole")
+    whole.train()
+    with pytest.raises(Killed):
+        Toy(tmp_path / "killed", kill_at=7).train()
+    resumed = Toy(tmp_path / "killed")
+    with torch.no_grad():
+        resumed.net[0].weight.fill_(9.0)  # a fresh process starts from other weights than the state's
+    resumed.train(resume=True)
+    assert rows(tmp_path / "killed") == rows(tmp_path / "whole")
+    for ours, expected in zip(resumed.net.parameters(), whole.net.parameters(), strict=True):
+        assert torch.equal(ours, expected)
+
+
+def test_training_learns_and_ends_with_averaged_weights(tmp_path):
+    toy = Toy(tmp_path)
+    toy.train(settings=replace(SETTINGS, steps=150))
+    losses = [value for _, _, name, value in rows(tmp_path) if name == "total"]
+    assert sum(losses[-20:]) < 0.5 * sum(losses[:20])
+    last_evaluation = [value for _, step, name, value in rows(tmp_path) if name == "error/weight"][-1]
+    assert toy.evaluate()["error/weight"] == pytest.approx(last_evaluation, rel=1e-4)
+
+
+def test_the_plan_is_cut_to_the_time_given(tmp_path):
+    toy = Toy(tmp_path)
+    toy.train(settings=replace(SETTINGS, steps=100_000, seconds=0.3))
+    steps = max(step for _, step, _, _ in rows(tmp_path))
+    assert 1 <= steps < 100_000
+    seconds = max(seconds for _, _, seconds, _, _ in read_metrics(tmp_path / "metrics.csv"))
+    assert seconds < 1.0
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
+    toy = Toy(tmp_path)
+    toy.losses = lambda step: {"total": toy.net(torch.full((1, 4), float("nan"))).sum()}
+    with pytest.raises(LawamError, match="expected finite losses at step 0"):
+        toy.train()
+
+
+def test_a_state_is_replaced_whole(tmp_path):
+    file = tmp_path / "state.safetensors"
+    save_state(file, RunState({"model.a": torch.ones(2)}, {"step": 1}))
+    save_state(file, RunState({"model.a": torch.zeros(3)}, {"step": 2}))
+    state = load_state(file)
+    assert state.facts == {"step": 2} and state.tensors["model.a"].tolist() == [0, 0, 0]
+    assert [path.name for path in tmp_path.iterdir()] == ["state.safetensors"]
+    file.write_bytes(b"no state at all")
+    with pytest.raises(UserMistake, match="expected a training state"):
+        load_state(file)
+
+
+def test_minutes_are_shared_between_the_stages():
+    recipe = with_minutes(TinyRecipe(), 10.0)
+    assert recipe.world_model.seconds + recipe.policy.seconds == pytest.approx(600.0)
+    assert with_minutes(TinyRecipe(), None) == TinyRecipe()
+
+
+def test_metrics_are_plotted(tmp_path):
+    metrics = MetricsFile(tmp_path / "metrics.csv")
+    metrics.start(("policy",), "policy", 0)
+    for step in range(1, 5):
+        metrics.append("policy", step, step * 0.5, {"total": 1.0 / step, "error/position_cm_at_24": 3.0 / step})
+    plot_metrics(tmp_path / "metrics.csv", tmp_path / "losses.png")
+    assert (tmp_path / "losses.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_chunk_errors_are_in_centimetres_degrees_and_millimetres():
+    expected = torch.zeros(2, 24, 7).numpy()
+    predicted = expected.copy()
+    predicted[:, 23, 0], predicted[:, 23, 5], predicted[..., 6] = 0.03, 0.1, 0.002
+    errors = chunk_errors(predicted, expected, (12, 24))
+    assert errors == pytest.approx(
+        {"error/position_cm_at_12": 0.0, "error/position_cm_at_24": 3.0, "error/rotation_deg_at_24": 5.7296, "error/gripper_mm": 2.0},
+        rel=1e-3,
+    )
