@@ -5,12 +5,17 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lawam_ros import bringup
 from lawam_ros.cli.run_summary import print_table, summarise
 from lawam_ros.contract.errors import EXIT_CRITERION_MISSED, EXIT_DONE, EnvironmentLacks, UserMistake
+
+if TYPE_CHECKING:
+    from lawam_ros.cli.episodes import EpisodeResult
+    from lawam_ros.nodes.run_client import RunClient
 
 
 def add_parser(subparsers: Any) -> None:
@@ -92,14 +97,15 @@ def run_task(args: argparse.Namespace, values: dict[str, str]) -> dict[str, Any]
     from lawam_ros.nodes.managed import DIAGNOSTICS_S
 
     line = ProgressLine()
-    results, films = [], []
+    results: list[EpisodeResult] = []
+    films: list[str] = []
     with simulated_run(args.task, values, args.delay_ms * 1e-3, args.domain, line.show) as run:
         for k in range(args.episodes):
             seed = args.seed + k
             with Film(None if args.no_video else args.out / f"{args.task}_{seed}.mp4", run.client, run.contract, seed) as film:
 
-                def on_progress(elapsed_s: float, k: int = k, seed: int = seed, film: Film = film) -> None:
-                    line.show(progress_text(run.client, k, args.episodes, seed, elapsed_s))
+                def on_progress(elapsed_s: float, seed: int = seed, film: Film = film) -> None:
+                    line.show(progress_text(run.client, results, args.episodes, seed, elapsed_s))
                     film.tick()
 
                 results.append(run_episode(run.client, run.group, run.contract, seed, on_progress))
@@ -110,13 +116,16 @@ def run_task(args: argparse.Namespace, values: dict[str, str]) -> dict[str, Any]
         return summarise(args.task, args.seed, args.delay_ms, results, run.client, run.checker.violations, films)
 
 
-def progress_text(client: Any, k: int, episodes: int, seed: int, elapsed_s: float) -> str:
-    state = client.status.state if client.status else "?"
+def progress_text(client: "RunClient", results: "Sequence[EpisodeResult]", episodes: int, seed: int, elapsed_s: float) -> str:
+    """What is going on, in one line: episode, successes so far, state, chunk latency, control rate."""
+    state = client.status.state if client.status else "-"
     chunk_ms = client.policy_report.get("chunk_ms_p50")
     measured = client.measurements
-    rate = f"{measured.commands / measured.command_span_s:.0f} Hz" if measured.command_span_s else "- Hz"
+    rate = f"{measured.commands / measured.command_span_s:.0f} Hz" if measured.command_span_s else "-"
     chunk = f"{float(chunk_ms):.0f} ms" if chunk_ms else "-"
-    return f"episode {k + 1}/{episodes}  seed {seed}  {elapsed_s:5.1f} s  {state:<8} chunk {chunk}  control {rate}"
+    successes = sum(result.success for result in results)
+    where = f"episode {len(results) + 1}/{episodes}  seed {seed}  {elapsed_s:5.1f} s  successes {successes}"
+    return f"{where}  {state:<7} chunk {chunk}  control {rate}"
 
 
 class ProgressLine:

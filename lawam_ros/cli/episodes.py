@@ -13,6 +13,7 @@ from lawam_ros.nodes.run_client import RunClient
 START_TIMEOUT_S = 90.0
 _POLICY_BACK_TIMEOUT_S = 60.0
 _POLL_S = 0.05
+_STARVED_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def run_episode(
         if time.monotonic() - started > START_TIMEOUT_S:
             raise LawamError(f"the chunk executor refused to activate; last words: {_last_words(group.log_tail('chunk_executor'))}")
         time.sleep(0.2)
-    started, held_since = time.monotonic(), None
+    started, held_since, starved_since = time.monotonic(), None, None
     reason = "timeout"
     while time.monotonic() - started < contract.task.episode.timeout_s:
         time.sleep(_POLL_S)
@@ -82,6 +83,13 @@ def run_episode(
         if status is not None and status.state == "LATCHED":
             reason = status.reason
             break
+        waiting_for = client.policy_report.get("waiting_for", "")
+        starved_since = (starved_since or time.monotonic()) if waiting_for else None
+        if starved_since and time.monotonic() - starved_since > _STARVED_S:
+            raise EnvironmentLacks(f"the policy got no observation for {_STARVED_S:.0f} s, it waits for {waiting_for}")
+        refused = client.policy_report.get("refused_image", "")
+        if refused:
+            raise UserMistake(f"the policy refuses the images: {refused}")
         raise_if_ended(group, "sim")
         raise_if_ended(group, "chunk_executor")
         if world is None or not world.success or world.seed != seed:

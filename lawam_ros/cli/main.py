@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from lawam_ros import __version__
-from lawam_ros.contract.errors import EXIT_USER_MISTAKE, LawamError
+from lawam_ros.contract.errors import LawamError
+
+EXIT_INTERRUPTED = 130
+"""What a shell expects of a program that SIGINT ended."""
 
 _COMMANDS = ("demo", "data", "train")
 """Modules of this folder with ``add_parser(subparsers)`` that sets ``run``; heavy imports wait inside ``run``."""
@@ -35,9 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         print("lawam: stopped", file=sys.stderr)
-        return EXIT_USER_MISTAKE
+        return EXIT_INTERRUPTED
     except BrokenPipeError:
-        return EXIT_USER_MISTAKE
+        return EXIT_INTERRUPTED
 
 
 if __name__ == "__main__":

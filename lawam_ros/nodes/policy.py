@@ -29,7 +29,7 @@ from lawam_ros.nodes.images import image_to_rgb
 from lawam_ros.nodes.managed import ManagedNode, run
 from lawam_ros.nodes.parameters import Parameter
 from lawam_ros.nodes.status import ExecutorStatus, status_from_message
-from lawam_ros.observe.alignment import Aligned, NotAligned, align, pose_at
+from lawam_ros.observe.alignment import JOINT_STATES, Aligned, NotAligned, align, pose_at
 from lawam_ros.observe.image import BadImage
 from lawam_ros.observe.timed_buffer import TimedBuffer
 from lawam_ros.policies.choose import choose_policy
@@ -45,7 +45,8 @@ ADDED_DELAY = Parameter("added_delay_s", 0.0, "Wait before each chunk is publish
 TABLE = (CHECKPOINT, DEVICE, SEED, THREADS, ADDED_DELAY)
 
 _HEARTBEAT_S = 0.05
-_REFERENCE_WAIT_S = 0.5
+_REFERENCE_WAIT_S = 0.1
+_PATIENCE_S = 3.0
 _MAX_FAILURES = 5
 
 
@@ -62,6 +63,7 @@ class PolicyNode(ManagedNode):
         self._chunk_ms: deque[float] = deque(maxlen=500)
         self._stage_ms: dict[str, float] = {}
         self._waiting_for = ""
+        self._waiting_since_s: float | None = None
         self._failures = 0
         self._bad_images: dict[str, int] = {}
         self._bad_image_reason = ""
@@ -77,6 +79,8 @@ class PolicyNode(ManagedNode):
         self._images: dict[str, TimedBuffer[Image]] = {
             name: TimedBuffer(frames_kept(robot.camera(name).rate_hz, robot.budgets.camera_age_s)) for name in names
         }
+        self._topics = {f"camera {name}": self.resolve_topic_name(robot.camera(name).topic) for name in names}
+        self._topics[JOINT_STATES] = self.resolve_topic_name(robot.joint_states_topic)
         self._joint_names = robot.joint_names + tuple(joint for arm in robot.arms for joint in arm.gripper.joints)
         self._joints: TimedBuffer[Mapping[str, float]] = TimedBuffer(400)
         self._poses: dict[str, TimedBuffer[Pose]] = {arm.name: TimedBuffer(600) for arm in robot.arms}
@@ -115,6 +119,7 @@ class PolicyNode(ManagedNode):
 
     def report(self) -> tuple[str, dict[str, object]]:
         values: dict[str, object] = {"chunks": self._sequence, "waiting_for": self._waiting_for, "failures": self._failures}
+        values["refused_image"] = self._bad_image_reason
         values |= {f"bad_images_{name}": count for name, count in self._bad_images.items()}
         for name, samples in (("chunk_ms", self._chunk_ms), ("observation_to_chunk_ms", self._latency_ms)):
             if samples:
@@ -176,20 +181,28 @@ class PolicyNode(ManagedNode):
                 continue
             aligned = align(self._images, self._joints, self.get_clock().now().nanoseconds, self._contract.robot.budgets)
             if isinstance(aligned, NotAligned):
-                self._waiting_for = f"{aligned.stream}: {aligned.reason}"
-                time.sleep(0.005)
+                self._wait(f"{aligned.stream} (topic {self._topics[aligned.stream]}): {aligned.reason}")
                 continue
             absent = [name for name in self._joint_names if name not in aligned.joints]
             if absent:
-                self._waiting_for = f"joint_states: without {', '.join(absent)}"
-                time.sleep(0.005)
+                self._wait(f"{JOINT_STATES} (topic {self._topics[JOINT_STATES]}): without {', '.join(absent)}")
                 continue
-            self._waiting_for = ""
+            self._waiting_for, self._waiting_since_s = "", None
             if not due(aligned.stamp_ns, last_look_ns, period_ns, status.epoch_stamp_ns):
                 time.sleep(0.002)
                 continue
             last_look_ns = aligned.stamp_ns
             self._one_chunk(aligned, status)
+
+    def _wait(self, reason: str) -> None:
+        """No observation this time; what lasts is said aloud, for nobody reads diagnostics before something is wrong."""
+        self._waiting_for = reason
+        now_s = time.monotonic()
+        self._waiting_since_s = self._waiting_since_s or now_s
+        if now_s - self._waiting_since_s > _PATIENCE_S:
+            text = f"no observation for {now_s - self._waiting_since_s:.0f} s, waiting for {reason}; check the driver and the remapping"
+            self.get_logger().error(text, throttle_duration_sec=10.0)
+        time.sleep(0.005)
 
     def _one_chunk(self, aligned: Aligned[Image], status: ExecutorStatus) -> None:
         try:
@@ -243,8 +256,9 @@ class PolicyNode(ManagedNode):
     def _reference_at(self, stamp_ns: int) -> Reference | None:
         """Commanded rows at the observation's instant; usually there already, waited for when the executor is behind."""
         deadline = time.monotonic() + _REFERENCE_WAIT_S
-        skew_s = self._contract.robot.budgets.camera_joint_skew_s
         while True:
+            late = time.monotonic() > deadline
+            skew_s = self._contract.robot.budgets.camera_joint_skew_s if late else 0.0  # interpolated, or in the end the newest before
             rows = {}
             gripper = self._grippers.newest_until(stamp_ns)
             for arm in self._contract.robot.arms:
@@ -253,7 +267,7 @@ class PolicyNode(ManagedNode):
                     rows[arm.name] = np.concatenate([pose.position_m, pose.quat_xyzw, [gripper.value[arm.name]]])
             if len(rows) == len(self._contract.robot.arms):
                 return rows
-            if time.monotonic() > deadline:
+            if late:
                 return None
             time.sleep(0.002)
 

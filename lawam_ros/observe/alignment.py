@@ -9,6 +9,9 @@ from lawam_ros.contract.robot import Budgets
 from lawam_ros.contract.rotations import quat_slerp
 from lawam_ros.observe.timed_buffer import TimedBuffer
 
+JOINT_STATES = "joint_states"
+"""Name of that stream in ``NotAligned``; cameras are called ``camera <name>``."""
+
 ImageT = TypeVar("ImageT")
 """A decoded image or a message still to be decoded: live, decoding waits until an image is known to be used."""
 
@@ -65,7 +68,7 @@ def align(
         images[name], stamps[name] = image.value, image.stamp_ns
     joint_positions = joints_at(joints, reference_ns, budgets.camera_joint_skew_s)
     if joint_positions is None:
-        return NotAligned("joint_states", f"none within {budgets.camera_joint_skew_s} s of the image")
+        return NotAligned(JOINT_STATES, f"none within {budgets.camera_joint_skew_s} s of the image")
     return Aligned(reference_ns, images, stamps, joint_positions)
 
 

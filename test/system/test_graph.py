@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from running_graph import TASK, Graph, running_graph
 
+from lawam_ros import bringup
 from lawam_ros.cli.domain import ReservedDomain
+from lawam_ros.cli.episodes import run_episode
+from lawam_ros.contract.errors import EnvironmentLacks
 from lawam_ros.nodes.run_client import RunClient
 
 SEED = 8999
@@ -102,3 +105,36 @@ def test_a_run_beside_this_one_hears_nothing_of_it(graph):
         for stranger in strangers:
             stranger.close()
         beside.release()
+
+
+def test_runner_counts_an_episode_with_a_killed_policy_as_failed_and_goes_on(graph):
+    def kill_in_motion(elapsed_s: float) -> None:
+        if moving(graph) and not killed:
+            graph.run.group.signal("policy", signal.SIGKILL)
+            killed.append(elapsed_s)
+
+    killed: list[float] = []
+    run = graph.run
+    failed = run_episode(run.client, run.group, run.contract, SEED, kill_in_motion)
+    assert killed
+    assert not failed.success
+    assert failed.reason == "policy_lost"
+    run.checker.restart()
+    again = run_episode(run.client, run.group, run.contract, SEED, lambda _: None)
+    assert again.success, again
+
+
+def test_a_camera_that_never_appears_ends_in_one_sentence(recording, monkeypatch):
+    elsewhere = {"overrides": "robot.cameras.wrist.topic=nowhere/image_raw"}
+    nodes_for = bringup.nodes_for
+    monkeypatch.setattr(
+        bringup,
+        "nodes_for",
+        lambda task, values: tuple(
+            dataclasses.replace(node, parameters={**node.parameters, **elsewhere}) if node.name == "policy" else node
+            for node in nodes_for(task, values)
+        ),
+    )
+    sentence = r"the policy got no observation .* camera wrist \(topic /nowhere/image_raw\): no image yet"
+    with running_graph(recording, seed=SEED) as lost, pytest.raises(EnvironmentLacks, match=sentence):
+        run_episode(lost.client, lost.run.group, lost.run.contract, SEED, lambda _: None)
