@@ -116,8 +116,7 @@ class ChunkExecutor:
         reason = self._refusal() or judge_chunk(chunk, self._contract, self._situation(now_ns))
         self._judged_stamp_ns = chunk.stamp_ns
         if reason is not None:
-            self._rejected += 1
-            self._rejected_reason = reason
+            self.reject(reason)
             return reason
         self._accepted_sequence = chunk.sequence
         self._motion.release(chunk, self._contract.task.policy.action_hz, self._stamp_ns, self._resting_since_ns)
@@ -125,6 +124,11 @@ class ChunkExecutor:
         self._resting_since_ns = None
         self._ik_error_since_ns = None
         return None
+
+    def reject(self, reason: str) -> None:
+        """Count a chunk that is refused, here or before it could be read."""
+        self._rejected += 1
+        self._rejected_reason = reason
 
     # The ladder from outside
 

@@ -167,6 +167,9 @@ class ChunkExecutorNode(ManagedNode):
             chunk = messages.chunk_from_message(message)
         except messages.BadMessage as error:
             self._count_bad(f"action_chunk: {error}")
+            with self._lock:
+                if self._core is not None:
+                    self._core.reject(str(error))
             return
         with self._lock:
             if self._core is None:

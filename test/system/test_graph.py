@@ -83,7 +83,13 @@ def test_bad_chunks_are_refused_with_a_reason_and_the_arm_goes_on(graph):
     not_finite = dataclasses.replace(good, sequence=10_000, values=np.full_like(good.values, np.nan))
     stale = dataclasses.replace(good, sequence=10_001, stamp_ns=good.stamp_ns - 20_000_000_000)
     foreign = dataclasses.replace(good, sequence=10_002, contract_crc=good.contract_crc ^ 1)
-    for chunk, reasons in ((not_finite, ("non_finite",)), (stale, ("stamp_before_epoch", "too_old", "expired")), (foreign, ("contract",))):
+    unreadable = dataclasses.replace(good, sequence=float("nan"))
+    for chunk, reasons in (
+        (not_finite, ("non_finite",)),
+        (stale, ("stamp_before_epoch", "too_old", "expired")),
+        (foreign, ("contract",)),
+        (unreadable, ("reserved_components",)),
+    ):
         before = graph.client.status.rejected
         graph.client.publish_chunk(chunk)
         graph.wait(lambda before=before: graph.client.status.rejected > before, 2.0, "the rejection")
