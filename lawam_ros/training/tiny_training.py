@@ -15,7 +15,6 @@ from lawam_ros.contract.errors import UserMistake
 from lawam_ros.contract.load import Contract
 from lawam_ros.model.checkpoint import save_checkpoint
 from lawam_ros.model.config import ModelConfig
-from lawam_ros.model.embodiment_linear import EmbodimentLinear
 from lawam_ros.model.facts import CheckpointFacts
 from lawam_ros.model.lawam import LaWAM, build_model
 from lawam_ros.model.prompt import PromptEncoder, chat_text
@@ -84,7 +83,6 @@ def prepare_run(contract: Contract, config: ModelConfig, train_data: Path, valid
     config = replace(config, tokenizer=str(out / "tokenizer"))
     torch.manual_seed(recipe.seed)
     model = build_model(config)
-    silence_other_embodiments(model, robot.embodiment_id)
     train = _load(train_data, contract, recipe, model, out / "cache" / "train")
     validation = _load(validation_data, contract, recipe, model, out / "cache" / "validation")
     statistics = dataset_statistics(train.chunks, train.episodes, robot.embodiment_tag, policy.action)
@@ -107,23 +105,17 @@ def prepare_run(contract: Contract, config: ModelConfig, train_data: Path, valid
 
 
 def write_checkpoint(run: TinyRun) -> Path:
-    """The weights as they are now in the layout of released checkpoints, replacing an earlier one."""
+    """The weights as they are now in the layout of released checkpoints, replacing an earlier one.
+
+    What inference does not read is left out and 16-bit numbers do, because this file is shipped; the run's state keeps everything in full.
+    """
     target, part = run.out / CHECKPOINT_FOLDER, run.out / (CHECKPOINT_FOLDER + ".part")
     shutil.rmtree(part, ignore_errors=True)
-    save_checkpoint(part, run.model, run.statistics, _facts(run), run.prompts.tokenizer)
+    half = torch.float16
+    save_checkpoint(part, run.model, run.statistics, _facts(run), run.prompts.tokenizer, half, half, inference_only=True)
     shutil.rmtree(target, ignore_errors=True)
     part.rename(target)
     return target
-
-
-@torch.no_grad()
-def silence_other_embodiments(model: LaWAM, embodiment_id: int) -> None:
-    """Zero the weights of all other embodiments: nothing trains them here, and noise would only make the shipped file hard to compress."""
-    for module in model.modules():
-        if isinstance(module, EmbodimentLinear):
-            for parameter in (module.W, module.b):
-                others = torch.arange(len(parameter)) != embodiment_id
-                parameter[others] = 0.0
 
 
 def _load(root: Path, contract: Contract, recipe: TinyRecipe, model: LaWAM, cache: Path) -> Demonstrations:
