@@ -24,6 +24,7 @@ from lawam_ros.contract.load import Contract
 from lawam_ros.contract.paths import urdf_dir
 from lawam_ros.control.executor import ActivationRefused, ChunkExecutor, Status, TickOutput
 from lawam_ros.nodes import messages, qos
+from lawam_ros.nodes.inputs_node import inputs_node
 from lawam_ros.nodes.managed import InputMissing, ManagedNode, run
 from lawam_ros.nodes.parameters import Parameter
 from lawam_ros.nodes.priority import EXECUTOR, raise_priority
@@ -139,7 +140,7 @@ class ChunkExecutorNode(ManagedNode):
             raise LawamError(f"expected to be the only publisher of {topic}, found {others} more; stop the other executor")
 
     def _start_motion_inputs(self, contract: Contract) -> None:
-        self._motion = Node("chunk_executor_inputs", namespace=self.get_namespace(), use_global_arguments=False)
+        self._motion = inputs_node(self)
         subscribe = self._motion.create_subscription
         subscribe(JointState, contract.robot.joint_states_topic, self._on_joint_states, qos.SENSOR)
         subscribe(JointTrajectory, "lawam/action_chunk", self._on_chunk, qos.CHUNK)

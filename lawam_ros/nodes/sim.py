@@ -20,6 +20,7 @@ from trajectory_msgs.msg import JointTrajectory
 from lawam_ros.contract.paths import urdf_dir
 from lawam_ros.nodes import messages, qos
 from lawam_ros.nodes.images import rgb_to_image
+from lawam_ros.nodes.inputs_node import inputs_node
 from lawam_ros.nodes.managed import ManagedNode, run
 from lawam_ros.nodes.parameters import Parameter
 from lawam_ros.nodes.priority import PHYSICS, raise_priority
@@ -67,7 +68,7 @@ class SimNode(ManagedNode):
         }
         self._reset_service = self.create_service(Trigger, "sim/reset", self._on_reset)
         self._reset()
-        self._inputs = Node("sim_inputs", namespace=self.get_namespace(), use_global_arguments=False)
+        self._inputs = inputs_node(self)
         self._inputs.create_subscription(JointTrajectory, robot.sim_command_topic, self._on_command, qos.COMMAND)
         self._input_executor = SingleThreadedExecutor()
         self._input_executor.add_node(self._inputs)
