@@ -1,7 +1,8 @@
-"""Checkpoint folders: the official layout, and ours, which is the official one made self-contained.
+"""Checkpoint folders: the official layout, LeRobot's, and ours, which is the official one made self-contained.
 
 ``<run>/config.yaml``, ``<run>/dataset_statistics.json`` and ``<run>/final_model/pytorch_model.pt`` or ``model.safetensors``. Ours adds
 ``base_vlm/`` (config.json and tokenizer), ``lam.yaml``, ``vision_encoder/config.json`` and the ``lawam_ros`` block of config.yaml.
+LeRobot's folders are read by ``lerobot_checkpoint.py``.
 """
 
 import json
@@ -22,6 +23,8 @@ from lawam_ros.model.config import ModelConfig, assemble
 from lawam_ros.model.embodiment_slices import all_embodiments, embodiment_keys, one_embodiment
 from lawam_ros.model.facts import CheckpointFacts, facts_from_mapping
 from lawam_ros.model.lawam import LaWAM, build_model
+from lawam_ros.model.lerobot_checkpoint import WEIGHTS, is_lerobot_folder, lerobot_statistics, read_lerobot_folder
+from lawam_ros.model.lerobot_processing import LeRobotProcessing
 from lawam_ros.model.normalisation import DatasetStatistics, load_statistics
 from lawam_ros.model.state_keys import THIRD_PARTY, canonical_state, module_state, official_key
 
@@ -32,13 +35,50 @@ _STATE_PREDICTOR = "policy_backend.lam.state_decoder.state_encoder.layer1.W"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A loaded checkpoint. facts is None for official folders, which say nothing about cameras and slots."""
+    """A loaded checkpoint. facts is None for official folders, which say nothing about cameras and slots, and for LeRobot's, which say it
+    in ``lerobot``."""
 
     path: Path
     model: LaWAM
     config: ModelConfig
     statistics: dict[str, DatasetStatistics]
     facts: CheckpointFacts | None
+    lerobot: LeRobotProcessing | None = None
+
+
+@dataclass(frozen=True)
+class CheckpointFolder:
+    """What the small files of a checkpoint folder say, and which file holds the weights."""
+
+    run: Path
+    weights: Path
+    config: ModelConfig
+    statistics: dict[str, DatasetStatistics]
+    facts: CheckpointFacts | None
+    lerobot: LeRobotProcessing | None
+
+    @property
+    def partial(self) -> bool:
+        """Whether the weights lack what only training reads."""
+        return self.facts is not None and self.facts.inference_only
+
+
+def open_folder(path: Path | str, weights: Path | None = None) -> CheckpointFolder:
+    """Everything but the weights. ``weights``: a file to use instead of the folder's own. Raises as :func:`load_checkpoint`."""
+    path = Path(path)
+    if is_lerobot_folder(path):
+        run = path.parent if path.is_file() else path
+        folder = read_lerobot_folder(run)
+        weights = weights or run / WEIGHTS
+        if not weights.is_file():
+            raise UserMistake(f"expected {WEIGHTS} in {run}, found no such file; a LeRobot folder keeps all weights in it")
+        return CheckpointFolder(run, weights, folder.config, lerobot_statistics(folder.processing), None, folder.processing)
+    run, own = run_folder(path)
+    config, facts = read_config(run)
+    statistics = load_statistics(run / "dataset_statistics.json")
+    if facts is not None and facts.embodiment_tag not in statistics:
+        raise UserMistake(f"{run}: expected statistics of embodiment '{facts.embodiment_tag}', found {', '.join(statistics)}")
+    return CheckpointFolder(run, weights or own, config, statistics, facts, None)
 
 
 def run_folder(path: Path) -> tuple[Path, Path]:
@@ -81,38 +121,46 @@ def read_config(run: Path) -> tuple[ModelConfig, CheckpointFacts | None]:
                 if data.get(key)
             },
         )
+        config = replace(config, squashed_images=bool((block or {}).get("squashed_images", False)))
     except KeyError as error:
         raise UserMistake(f"{run / 'config.yaml'}: key {error} is missing; expected the configuration of a LaWAM run") from error
     return config, None if block is None else facts_from_mapping(block, f"{run / 'config.yaml'}: lawam_ros")
 
 
-def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> Checkpoint:
-    """Model in eval mode, all weights float32 on ``device``, with configuration, statistics and facts.
+def load_checkpoint(path: Path | str, device: torch.device | str = "cpu", weights: Path | None = None) -> Checkpoint:
+    """Model in eval mode, all weights float32 on ``device``, with configuration, statistics and facts; ``weights``: another file of them.
 
     Raises UserMistake in one sentence for missing files, tensors that are missing, unknown or misshapen, statistics that are not finite,
     and an installed third-party encoder that is not the one of the training.
     """
-    run, weights = run_folder(Path(path))
-    config, facts = read_config(run)
-    statistics = load_statistics(run / "dataset_statistics.json")
-    if facts is not None and facts.embodiment_tag not in statistics:
-        raise UserMistake(f"{run}: expected statistics of embodiment '{facts.embodiment_tag}', found {', '.join(statistics)}")
-    state = canonical_state(read_tensors(weights), str(weights))
+    folder = open_folder(path, weights)
+    config, model, loaded = fit(folder, stored_tensors(folder))
+    for key in list(loaded):
+        loaded[key] = loaded[key].to(device=device, dtype=torch.float32)
+    model.load_state_dict(loaded, assign=True, strict=False)
+    if folder.partial:
+        model.lam.drop_training_parts()
+    return Checkpoint(folder.run, model.to(device).eval(), config, folder.statistics, folder.facts, folder.lerobot)
+
+
+def stored_tensors(folder: CheckpointFolder) -> dict[str, Tensor]:
+    """The tensors of the weights file under their official names, aliases folded, as they are stored."""
+    return canonical_state(read_tensors(folder.weights), str(folder.weights))
+
+
+def fit(folder: CheckpointFolder, state: dict[str, Tensor]) -> tuple[ModelConfig, LaWAM, dict[str, Tensor]]:
+    """Final configuration, model without weights (device ``meta``), and the tensors under the names of its modules.
+
+    UserMistake where tensors are missing, unknown or misshapen.
+    """
+    config = folder.config
     if _STATE_PREDICTOR in state:
         # The released weights have 14 state dimensions where the published yaml says 32.
         config = replace(config, lam=replace(config.lam, max_state_dim=state[_STATE_PREDICTOR].shape[1]))
     model = build_model(config, "meta")
-    partial = facts is not None and facts.inference_only
-    if partial and facts is not None:
-        state = all_embodiments(state, embodiment_keys(model), facts.embodiment_id, config.flow.num_embodiments)
-    loaded = module_state(state, model, _optional(model, partial), str(weights))
-    del state
-    for key in list(loaded):
-        loaded[key] = loaded[key].to(device=device, dtype=torch.float32)
-    model.load_state_dict(loaded, assign=True, strict=False)
-    if partial:
-        model.lam.drop_training_parts()
-    return Checkpoint(run, model.to(device).eval(), config, statistics, facts)
+    if folder.partial and folder.facts is not None:
+        state = all_embodiments(state, embodiment_keys(model), folder.facts.embodiment_id, config.flow.num_embodiments)
+    return config, model, module_state(state, model, _optional(model, folder.partial), str(folder.weights))
 
 
 def save_checkpoint(
@@ -193,6 +241,8 @@ def read_tensors(weights: Path) -> dict[str, Tensor]:
 def _run_mapping(config: ModelConfig, facts: CheckpointFacts) -> dict[str, Any]:
     flow = asdict(config.flow)
     dropout, horizon = flow.pop("dropout"), flow.pop("action_horizon")
+    if flow["valid_steps"] is None:
+        del flow["valid_steps"]
     flow["horizon_sec"], flow["cfg_guidance_scale"] = flow.pop("horizon_s"), flow.pop("guidance_scale")
     action_model = dict(config.training) | {
         "action_horizon": horizon,
@@ -215,7 +265,7 @@ def _run_mapping(config: ModelConfig, facts: CheckpointFacts) -> dict[str, Any]:
         "framework": {"name": "LaWAM", "qwenvl": {"base_vlm": "base_vlm"}, "action_model": action_model},
         "datasets": {"vla_data": data},
         "trainer": {"freeze": {"keep_llm_first_n_layers": config.language_layers}},
-        "lawam_ros": facts.to_mapping() | {"flow_dropout": dropout},
+        "lawam_ros": facts.to_mapping() | {"flow_dropout": dropout, "squashed_images": config.squashed_images},
     }
 
 

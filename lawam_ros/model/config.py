@@ -54,7 +54,10 @@ class LamConfig:
 
 @dataclass(frozen=True)
 class FlowConfig:
-    """Flow-matching action expert. ``dropout`` is active in training only; the official class default is 0.2."""
+    """Flow-matching action expert. ``dropout`` is active in training only; the official class default is 0.2.
+
+    valid_steps: number of actions of a chunk whatever the rate (LeRobot's format); None: floor(horizon_s * rate).
+    """
 
     action_dim: int
     state_dim: int
@@ -80,6 +83,7 @@ class FlowConfig:
     token_independent_noise: bool = False
     use_action_positional_embeddings: bool = True
     dropout: float = 0.2
+    valid_steps: int | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,7 @@ class ModelConfig:
     base_vlm: Qwen3-VL ``config.json`` as a mapping; ``language_layers`` of its language layers are kept.
     vision_encoder: ``config.json`` of the frozen encoder; ``model_type`` is one of ENCODERS.
     tokenizer: folder with the tokenizer files, or a hub name.
+    squashed_images: images are resized in float without a crop (LeRobot's format), not prepared as the official code does.
     training: keys of the official ``action_model`` section that only training reads.
     """
 
@@ -103,6 +108,7 @@ class ModelConfig:
     before_wrist: str = BEFORE_WRIST
     after_wrist: str = AFTER_WRIST
     centre_crop_90: bool = False
+    squashed_images: bool = False
     image_size: int = 256
     tokenizer: str = ""
     training: Mapping[str, Any] = field(default_factory=dict)

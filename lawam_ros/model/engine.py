@@ -17,7 +17,7 @@ from lawam_ros.contract.errors import EnvironmentLacks, UserMistake
 from lawam_ros.contract.task import PolicyContract
 from lawam_ros.model.checkpoint import Checkpoint, load_checkpoint
 from lawam_ros.model.facts import check_contract
-from lawam_ros.model.image_preparation import prepare_image
+from lawam_ros.model.image_preparation import prepare_view
 from lawam_ros.model.normalisation import denormalise_actions, normalise_state, pick_statistics
 from lawam_ros.model.prompt import PromptEncoder
 from lawam_ros.model.sampler import sample_actions
@@ -53,7 +53,7 @@ class Engine:
         if dtype not in DTYPES:
             raise UserMistake(f"expected dtype {' or '.join(DTYPES)}, got {dtype!r}")
         self.checkpoint = checkpoint
-        self.config, self.facts = checkpoint.config, checkpoint.facts
+        self.config, self.facts, self.lerobot = checkpoint.config, checkpoint.facts, checkpoint.lerobot
         self.device = _usable_device(device)
         self.dtype = DTYPES[dtype]
         self.model = checkpoint.model.to(self.device).eval().requires_grad_(False)
@@ -86,6 +86,11 @@ class Engine:
             raise UserMistake(
                 f"the checkpoint has a horizon of {trained} s, the task asks for {policy.horizon_s} s; use another checkpoint"
             )
+        if self.lerobot is not None and abs(policy.action_hz - self.lerobot.action_hz) > 1e-6:
+            made_for = self.lerobot.action_hz
+            raise UserMistake(
+                f"the checkpoint was made for {made_for:g} Hz, the task asks for {policy.action_hz:g} Hz; use another checkpoint"
+            )
         self._valid_steps(policy.action_hz)
         self._checked_embodiment(embodiment_id)
 
@@ -104,7 +109,8 @@ class Engine:
     ) -> EngineOutput:
         """One chunk of floor(horizon_s * action_hz) actions.
 
-        primary, wrist: camera images uint8 (H, W, 3) in prompt order; the subgoal is predicted for the first primary one. state: (D,) in
+        primary, wrist: camera images uint8 (H, W, 3) in prompt order; the subgoal is predicted for the first primary one, or the one a
+        LeRobot folder names. state: (D,) in
         robot units, None if the model uses none. noise: (T, action_dim) or (1, T, action_dim), otherwise drawn on the CPU from ``seed``
         (fresh if None). UserMistake says what is wrong with an argument.
         """
@@ -118,10 +124,7 @@ class Engine:
             raise UserMistake("expected at least one primary image, got none")
         with torch.inference_mode():
             with stages.measure("prepare"):
-                frames = torch.stack(
-                    [prepare_image(image, self.config.image_size, self.config.centre_crop_90) for image in (*primary, *wrist)]
-                )
-                frames = frames.to(self.device)
+                frames = torch.stack([prepare_view(image, self.config) for image in (*primary, *wrist)]).to(self.device)
                 prompt = self._prompt(instruction, len(primary), len(wrist))
                 state_tensor, state_mask = self._state(state)
                 x_0 = self._noise(noise, seed)
@@ -129,7 +132,7 @@ class Engine:
                 with stages.measure("language"):
                     language = self.model.vlm_forward(prompt, frames)
                 with stages.measure("vision"):
-                    h_t = self.model.encode_images(frames[:1])
+                    h_t = self.model.encode_images(frames[self.lerobot.subgoal_view if self.lerobot else 0][None])
                 with stages.measure("world_model"):
                     h_t1 = self.model.lam.decoder(h_t, language.z)
             with stages.measure("actions"):
@@ -165,7 +168,11 @@ class Engine:
             return None, None
         if state is None or self.statistics.state is None:
             raise UserMistake("the checkpoint uses the robot state; give one and keep its statistics in dataset_statistics.json")
-        values = normalise_state(np.asarray(state).reshape(-1), self.statistics.state, self.facts.state_mode if self.facts else None)
+        raw = np.asarray(state).reshape(-1)
+        if self.lerobot is not None:
+            values = self.lerobot.states(raw)
+        else:
+            values = normalise_state(raw, self.statistics.state, self.facts.state_mode if self.facts else None)
         padded = np.zeros(self.config.flow.state_dim, np.float32)
         padded[: len(values)] = values
         mask = np.arange(len(padded)) < len(values)
@@ -178,6 +185,8 @@ class Engine:
         return noise.reshape(-1, *noise.shape[-2:]).to(self.device)
 
     def _denormalise(self, normalised: NDArray[np.float32]) -> NDArray[np.float32]:
+        if self.lerobot is not None:
+            return self.lerobot.actions(normalised)
         if self.facts is not None:
             return denormalise_actions(normalised, self.statistics.action, self.facts.action_mode, self.facts.binary_dims)
         # Official folders: masked dimensions were trained as 0 or 1 and are snapped, as the official clients do with the gripper.
@@ -186,6 +195,8 @@ class Engine:
     def _valid_steps(self, action_hz: float) -> int:
         flow = self.config.flow
         count = math.floor(flow.horizon_s * action_hz) if math.isfinite(action_hz) and action_hz > 0 else 0
+        if count and flow.valid_steps is not None:
+            count = flow.valid_steps
         if not 1 <= count <= flow.action_horizon:
             raise UserMistake(
                 f"expected a rate that gives 1 to {flow.action_horizon} actions within the model's horizon of {flow.horizon_s} s, "
@@ -201,6 +212,8 @@ class Engine:
             raise UserMistake(
                 f"the checkpoint was trained for embodiment {self.facts.embodiment_id} ({self.facts.embodiment_tag}), got {embodiment_id}"
             )
+        if self.lerobot is not None and embodiment_id != self.lerobot.embodiment_id:
+            raise UserMistake(f"the checkpoint was made for embodiment {self.lerobot.embodiment_id}, got {embodiment_id}")
         return embodiment_id
 
     def _autocast(self) -> torch.autocast:

@@ -64,7 +64,8 @@ def facts_from_mapping(mapping: Mapping[str, Any], where: str) -> CheckpointFact
         inference_only=fields.flag("inference_only"),
         training=fields.raw("training"),
     )
-    fields.has("flow_dropout")  # belongs to the model configuration
+    for key in ("flow_dropout", "squashed_images"):
+        fields.has(key)  # belong to the model configuration
     fields.done()
     return facts
 

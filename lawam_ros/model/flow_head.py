@@ -61,9 +61,9 @@ class FlowHead(nn.Module):
     def time_grid(self, action_hz: Tensor, length: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Times i / hz in s (B, T), validity (B, T) and number of valid steps (B,) for frequencies (B,).
 
-        valid steps = floor(horizon_s * hz) in float32, at most T.
+        valid steps = floor(horizon_s * hz) in float32, at most T, unless the configuration fixes their number.
         """
-        return time_grid(action_hz, self.config.horizon_s, length or self.config.action_horizon)
+        return time_grid(action_hz, self.config.horizon_s, length or self.config.action_horizon, self.config.valid_steps)
 
     def context(
         self, h_t: Tensor, h_t1: Tensor, h_vlm: Tensor, attention_mask: Tensor | None, drop_future: Tensor | None = None
@@ -167,9 +167,13 @@ class ChunkInputs:
     token_mask: Tensor
 
 
-def time_grid(action_hz: Tensor, horizon_s: float, length: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Times (B, T) in s, validity (B, T) and valid steps (B,) of frequencies (B,); the floor is taken in float32."""
+def time_grid(action_hz: Tensor, horizon_s: float, length: int, valid_steps: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """Times (B, T) in s, validity (B, T) and valid steps (B,) of frequencies (B,); the floor is taken in float32.
+
+    valid_steps: a number that holds for every frequency instead.
+    """
     hz = action_hz.to(torch.float32)
     index = torch.arange(length, device=hz.device)
-    count = torch.floor(hz * horizon_s).long().clamp(max=length)
+    steps = torch.floor(hz * horizon_s) if valid_steps is None else torch.full_like(hz, valid_steps)
+    count = steps.long().clamp(max=length)
     return index.to(torch.float32)[None] / hz[:, None], index[None] < count[:, None], count

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lawam_ros.contract.errors import UserMistake
+from lawam_ros.model.config import ModelConfig
 
 MAX_ASPECT = (4, 3)
 
@@ -37,6 +38,21 @@ def prepare_image(image: NDArray[np.generic], size: int = 256, centre_crop_90: b
     if centre_crop_90:
         chw = _centre_crop_90(chw)
     return resize_uint8(chw, size, size)
+
+
+def prepare_view(image: NDArray[np.generic], config: ModelConfig) -> Tensor:
+    """One camera image as the model of ``config`` wants it: (3, S, S), uint8, or float32 0..255 for squashed images."""
+    if config.squashed_images:
+        return squash_image(image, config.image_size)
+    return prepare_image(image, config.image_size, config.centre_crop_90)
+
+
+def squash_image(image: NDArray[np.generic], size: int = 256) -> Tensor:
+    """One camera image to float32 0..255 (3, size, size) as LeRobot does it: antialiased in float, aspect ratio not kept, no crop."""
+    chw = torch.from_numpy(to_uint8_rgb(image)).permute(2, 0, 1)[None].float() / 255.0
+    if chw.shape[-2:] != (size, size):
+        chw = F.interpolate(chw, size=(size, size), mode="bilinear", antialias=True, align_corners=False).clamp(0.0, 1.0)
+    return chw[0] * 255.0
 
 
 def resize_uint8(chw: Tensor, height: int, width: int) -> Tensor:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lawam_ros.contract.errors import UserMistake
 
 Vector = NDArray[np.float32]
-MODES = ("min_max", "q99", "binary", "mean_std")
+MODES = ("min_max", "q99", "binary", "mean_std", "scale")
 BINARY_THRESHOLD = 0.5
 
 
@@ -111,7 +111,8 @@ def normalise(raw: NDArray[np.floating], statistics: Statistics, modes: Sequence
     """Training targets and states: raw (..., D) by one mode, or one mode per dimension.
 
     min_max: to -1..1, constant dimensions give 0, values outside are not clipped. q99: by quantiles, clipped to -1..1, constant dimensions
-    unchanged. binary: 1 above the threshold, else 0. mean_std: standard score, constant dimensions unchanged.
+    unchanged. binary: 1 above the threshold, else 0. mean_std: standard score, constant dimensions unchanged. scale: divided by the largest
+    magnitude, 0 where that is 0.
     """
     raw = np.asarray(raw, dtype=np.float32)
     result = raw.copy()
@@ -132,6 +133,8 @@ def denormalise(normalised: NDArray[np.floating], statistics: Statistics, modes:
         elif mode == "mean_std":
             mean, std = _moments(statistics, dims)
             result[..., dims] = values * std + mean
+        elif mode == "scale":
+            result[..., dims] = values * _magnitude(statistics, dims)
     return result
 
 
@@ -208,4 +211,14 @@ def _mean_std(raw: Vector, statistics: Statistics, dims: NDArray[np.intp], thres
     return np.where(std == 0, raw, (raw - mean) / np.where(std == 0, np.float32(1), std))
 
 
-_NORMALISE = {"min_max": _min_max, "q99": _q99, "binary": _binary, "mean_std": _mean_std}
+def _magnitude(statistics: Statistics, dims: NDArray[np.intp]) -> Vector:
+    low, high = (bound[dims] for bound in statistics.bounds("min_max"))
+    return np.maximum(np.abs(low), np.abs(high))
+
+
+def _scale(raw: Vector, statistics: Statistics, dims: NDArray[np.intp], threshold: float) -> Vector:
+    magnitude = _magnitude(statistics, dims)
+    return np.where(magnitude == 0, np.float32(0), raw / np.where(magnitude == 0, np.float32(1), magnitude))
+
+
+_NORMALISE = {"min_max": _min_max, "q99": _q99, "binary": _binary, "mean_std": _mean_std, "scale": _scale}

@@ -1,30 +1,22 @@
-"""Numbers of the official implementation: the small case of this repository always, the whole set where it is at hand."""
+"""Numbers of the official implementation: the small cases of this repository always, the whole set where it is at hand."""
 
-import json
 import os
-from dataclasses import dataclass, replace
+import re
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from golden import golden_folders
 
 from lawam_ros.contract.errors import UserMistake
-from lawam_ros.model.checkpoint import load_checkpoint, load_stored_state, read_tensors
-from lawam_ros.model.config import load_model_config
+from lawam_ros.model.checkpoint import load_checkpoint
 from lawam_ros.model.flow_head import time_grid
-from lawam_ros.model.image_preparation import prepare_image
-from lawam_ros.model.normalisation import (
-    denormalise,
-    denormalise_actions,
-    normalise,
-    normalise_state,
-    statistics_from_mapping,
-)
-from lawam_ros.model.parity import ACTIONS, HIDDEN, run_case, uncompared
-from lawam_ros.model.position_codes import physical_time_code
-from lawam_ros.model.prompt import PromptEncoder, placeholder_masks, prompt_texts
+from lawam_ros.model.parity import ACTIONS, HIDDEN, compare, read_case, uncompared
+from lawam_ros.model.parity_inference import compare_inference
+from lawam_ros.model.parity_parts import compare_helpers, compare_image_preparation, compare_normalisation
+from lawam_ros.model.parity_stage1 import compare_stage1
+from lawam_ros.model.prompt import PromptEncoder
 
 REPOSITORY = Path(__file__).parents[3]
 SMALL = REPOSITORY / "test" / "data" / "golden_small"
@@ -40,13 +32,18 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+def failed(rows):
+    return [row for row in rows if not row.ok]
+
+
 def test_small_case_with_all_intermediate_tensors():
-    rows = run_case(SMALL, "A")
-    assert [row for row in rows if not row.ok] == []
+    case = read_case(SMALL, "A")
+    rows = compare_inference(case)
+    assert failed(rows) == []
     names = {row.tensor for row in rows}
     assert {"vlm/h_vlm", "vlm/deepstack_1", "lam/h_t", "lam/h_t1_pred", "flow/velocity_cond_step9", "out/unnormalized_actions"} <= names
     # The last vision block feeds nothing, so it is not computed.
-    assert uncompared(SMALL, "A", rows) == ["dino/layer_2_out", "flow/noise", "inputs/primary/0/0"]
+    assert uncompared(case, rows) == ["dino/layer_2_out", "flow/noise", "inputs/primary/0/0"]
     assert max(row.tolerance for row in rows) <= ACTIONS
     assert {row.tolerance for row in rows if row.tensor.startswith(("vlm/h", "lam/", "dino/"))} == {HIDDEN}
 
@@ -57,80 +54,61 @@ def test_small_folder_stays_small():
 
 def test_unknown_case_is_named():
     with pytest.raises(UserMistake, match="no golden case 'Z'.*there are: A"):
-        run_case(SMALL, "Z")
+        read_case(SMALL, "Z")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "got", "tolerance", "error"),
+    [
+        ([1.0, 2.0], [1.0, 2.5], 0.5, 0.5),
+        ([1.0, 2.0], [1.0, 2.0, 3.0], 0.5, float("inf")),
+        ([], [], 0.0, 0.0),
+        ([True, False], [True, True], 0.0, 1.0),
+    ],
+)
+def test_comparison(wanted, got, tolerance, error):
+    row = compare("x", torch.tensor(wanted), torch.tensor(got), tolerance)
+    assert row.max_abs_error == error
+    assert row.ok == (error <= tolerance)
+
+
+def test_nan_is_never_within_tolerance():
+    assert not compare("x", torch.tensor([1.0]), torch.tensor([float("nan")]), ACTIONS).ok
 
 
 @needs_full
 @pytest.mark.parametrize("case", ["A", "B", "B_mixed_length", "C"])
 def test_inference_case(case):
-    rows = run_case(FULL, case)
-    assert [row for row in rows if not row.ok] == []
+    rows = compare_inference(read_case(FULL, case))
+    assert failed(rows) == []
     assert len(rows) > 30
 
 
-def _case(name):
-    return json.loads((FULL / "cases" / f"{name}.json").read_text()), load_file(FULL / "cases" / f"{name}.safetensors")
+@pytest.mark.parametrize(
+    ("name", "comparison", "inputs"),
+    [
+        ("image_prep", compare_image_preparation, r".*/input"),
+        ("helpers", compare_helpers, r"masks/input_ids|time_encoding/input"),
+        ("normalization", compare_normalisation, r"raw|normalized_policy_output|robotwin/(raw14|normalized\d+)"),
+    ],
+)
+@pytest.mark.parametrize("folder", golden_folders("cases/helpers.json"), ids=lambda path: path.name)
+def test_parts(folder, name, comparison, inputs):
+    case = read_case(folder, name)
+    rows = comparison(case)
+    assert failed(rows) == []
+    assert len(rows) > 8
+    assert all(re.fullmatch(inputs, left) for left in uncompared(case, rows))
 
 
 @needs_full
-def test_image_preparation():
-    settings, tensors = _case("image_prep")
-    size = settings["target_hw"][0]
-    inputs = [name for name in tensors if name.endswith("/input")]
-    assert len(inputs) >= 8
-    for name in inputs:
-        image = tensors[name].numpy()
-        for variant in ("plain", "center_crop_90"):
-            got = prepare_image(image, size, centre_crop_90=variant == "center_crop_90").permute(1, 2, 0)
-            assert torch.equal(got, tensors[name.replace("input", variant)]), (name, variant)
-
-
-@needs_full
-def test_helpers():
-    settings, tensors = _case("helpers")
-    for index, grid in settings["time_grid"].items():
-        time_s, valid, count = time_grid(torch.tensor(grid["hz"]), grid["horizon_sec"], grid["seq_len"])
-        assert torch.allclose(time_s, tensors[f"time_grid/{index}/t"], atol=1e-7)
-        assert torch.equal(valid, tensors[f"time_grid/{index}/valid"])
-        assert torch.equal(count, tensors[f"time_grid/{index}/count"])
-    for width in (64, 7, 80):
-        got = physical_time_code(tensors["time_encoding/input"], width)
-        assert torch.allclose(got, tensors[f"time_encoding/dim{width}"], atol=1e-6)
-    masks = settings["masks"]
-    act, flow = placeholder_masks(tensors["masks/input_ids"], masks["placeholder_id"], masks["act_queries"], masks["flow_queries"])
-    assert torch.equal(act, tensors["masks/act"])
-    assert torch.equal(flow, tensors["masks/flow"])
-
-
-@needs_full
-def test_prompt_texts():
-    config = load_model_config("tiny")
-    for prompt in _case("helpers")[0]["prompts"]:
-        sized = replace(config, action_queries=prompt["act"], flow_queries=prompt["flow"])
-        assert prompt_texts(prompt["instruction"], sized) == (prompt["before_wrist"], prompt["after_wrist"])
-
-
-@needs_full
-def test_normalisation():
-    settings, tensors = _case("normalization")
-
-    def statistics(name):
-        return statistics_from_mapping(name, {"action": settings["stats"][name]}, "golden").action
-
-    data, raw = statistics("dataset_transform"), tensors["raw"].numpy()
-    for mode in ("min_max", "q99", "binary", "mean_std"):
-        forward = normalise(raw, data, mode)
-        np.testing.assert_allclose(forward, tensors[f"dataset_transform/{mode}/forward"], atol=1e-6)
-        np.testing.assert_allclose(denormalise(forward, data, mode), tensors[f"dataset_transform/{mode}/inverse_of_forward"], atol=1e-6)
-    for name, key in (("min_max_and_q", "min_max"), ("q_only", "q")):
-        plain = statistics(name)
-        np.testing.assert_allclose(normalise_state(raw, plain), tensors[f"libero/normalize_state/{key}"], atol=1e-6)
-        masked = statistics_from_mapping(
-            name, {"action": settings["stats"][name] | {"mask": [True] * (plain.size - 1) + [False]}}, "golden"
-        ).action
-        for stats, suffix in ((plain, ""), (masked, "_mask_last")):
-            got = denormalise_actions(tensors["normalized_policy_output"].numpy(), stats, snap_dims=(plain.size - 1,))
-            np.testing.assert_allclose(got, tensors[f"libero/unnormalize/{key}{suffix}"], atol=1e-6)
+def test_latent_action_model():
+    """Inverse-dynamics encoder, bottleneck, world model and state predictor of stage 1."""
+    case = read_case(FULL, "lam_stage1")
+    rows = compare_stage1(case)
+    assert failed(rows) == []
+    named = ("lam/", "eval/")
+    assert [name for name in uncompared(case, rows) if name.startswith(named)] == ["lam/eps"]
 
 
 @dataclass
@@ -138,44 +116,17 @@ class _Check:
     tensors: dict
 
     def __call__(self, got, name):
-        assert torch.allclose(got, self.tensors[name], atol=1e-4), (name, float((got - self.tensors[name]).abs().max()))
-
-
-@needs_full
-def test_latent_action_model():
-    """Inverse-dynamics encoder, bottleneck, world model and state predictor of stage 1."""
-    _, tensors = _case("lam_stage1")
-    check = _Check(tensors)
-    model = load_checkpoint(FULL / "runs" / "nostate").model
-    stage1 = read_tensors(FULL / "assets" / "lam" / "checkpoints" / "pytorch_model.pt")
-    rest = {"policy_backend." + key: tensor for key, tensor in model.state_dict().items() if not key.startswith("lam.")}
-    load_stored_state(model, rest | {"policy_backend." + key: tensor for key, tensor in stage1.items()}, "golden")
-    lam, frames = model.lam, tensors["inputs/frames"]
-    with torch.inference_mode():
-        features = model.encode_images(frames)
-        second = model.encode_images((0.8 * frames.float()).floor().to(torch.uint8))
-        check(features, "lam/encoder_input_features")
-        nodes = lam.encoder(features)
-        check(nodes, "lam/encoder_nodes")
-        mean, log_variance = lam.vq.unclamped(nodes)
-        check(mean, "lam/mu")
-        check(log_variance, "lam/logvar_before_clamp")
-        mean, log_variance = lam.vq(nodes)
-        z = lam.vq.sample(mean, log_variance, tensors["lam/eps"])
-        check(z, "lam/z")
-        assert 5e-5 * float(lam.vq.divergence(mean, log_variance)) == pytest.approx(float(tensors["lam/vq_loss"]), rel=1e-4)
-        check(lam.decoder(second[:, 0], z)[:, None], "lam/recon")
-        mask = tensors["batch/state_mask"][:, 0]
-        change = lam.state_decoder(z, tensors["batch/states"][:, 0] * mask, tensors["batch/embodiment_ids"])
-        check(change * mask, "lam/delta_state_pred")
+        row = compare(name, self.tensors[name], got, HIDDEN)
+        assert row.ok, row
 
 
 @needs_full
 @pytest.mark.parametrize("case", ["policy_train_T1", "policy_train_T4"])
 def test_training_forward(case):
     """From images to the velocity at given noise and times: repeated block-wise (T1); with state and one time per token (T4)."""
-    settings, tensors = _case(case)
-    inputs = _case("policy_train_T1")[1] | tensors
+    golden = read_case(FULL, case)
+    settings, tensors = golden.settings, golden.tensors
+    inputs = {**read_case(FULL, "policy_train_T1").tensors, **tensors}
     check = _Check(tensors)
     model = load_checkpoint(FULL / settings["run"]).model
     prompts = PromptEncoder(model.config).batch([(example["lang"], 1, example["n_wrist"]) for example in settings["examples"]])

@@ -1,32 +1,21 @@
 """The heatmap against the official implementation's numbers."""
 
-import json
-
 import numpy as np
 import pytest
-from golden import golden_folders, load_tensors
+from golden import golden_folders
 
-from lawam_ros.viz.heatmap import HeatmapStyle, anchor_feature, overlay, similarity_map
+from lawam_ros.cli.parity_heatmap import compare_heatmap
+from lawam_ros.model.parity import read_case
+from lawam_ros.viz.heatmap import anchor_feature
 
 
 @pytest.mark.parametrize("folder", golden_folders("cases/heatmap.json"), ids=lambda path: path.name)
-@pytest.mark.parametrize("anchor", [0, 1])
-@pytest.mark.parametrize("which", ["h_t", "h_t1_pred"])
-def test_heatmap_equals_the_golden_one(folder, anchor, which):
-    meta = json.loads((folder / "cases/heatmap.json").read_text())
-    expected = load_tensors(folder / "cases/heatmap.safetensors")
-    inference = load_tensors(folder / f"cases/{meta['case']}.safetensors")
-    grid = tuple(meta["vision_tokens_hw"])
-    feature = anchor_feature(inference["lam/h_t"][0], grid, tuple(meta["anchors_row_col"][anchor]))
-    np.testing.assert_allclose(feature, expected[f"anchor_{anchor}/feature"], atol=1e-6)
-    cosine = similarity_map(inference[f"lam/{which}"][0], feature, grid)
-    np.testing.assert_allclose(cosine, expected[f"anchor_{anchor}/{which}/cosine_16x16"], atol=1e-5)
-    style = HeatmapStyle(low=meta["vmin_per_anchor"][anchor], high=meta["vmax"], alpha=meta["alpha"])
-    drawn = overlay(inference["proc/resized_primary/0/0"], cosine, style)[::4].astype(int)
-    difference = np.abs(drawn - expected[f"anchor_{anchor}/{which}/overlay_rows4"].astype(int))
-    # Interpolation rounds differently in the last bit; a pixel on the border of two of jet's 256 colours may then take the neighbour.
-    assert difference.max() <= 2
-    assert (difference > 0).mean() < 0.01
+def test_heatmap_equals_the_golden_one(folder):
+    case = read_case(folder, "heatmap")
+    rows = compare_heatmap(case)
+    assert [row for row in rows if not row.ok] == []
+    # Per anchor: its feature, and cosine, overlay and share of differing values for the features now and predicted.
+    assert len(rows) == len(case.settings["anchors_row_col"]) * (1 + 2 * 3) > 0
 
 
 def test_anchor_outside_the_grid_is_refused():
