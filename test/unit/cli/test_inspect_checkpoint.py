@@ -23,14 +23,6 @@ FACTS = CheckpointFacts(
 )  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def copy(tmp_path):
     return Path(shutil.copytree(SMALL, tmp_path / "golden"))

@@ -24,14 +24,6 @@ FULL = Path(os.environ.get("LAWAM_GOLDEN", REPOSITORY.parent / "shared" / "golde
 needs_full = pytest.mark.skipif(not (FULL / "cases").is_dir(), reason="the whole golden set is not at hand (LAWAM_GOLDEN)")
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def failed(rows):
     return [row for row in rows if not row.ok]
 

@@ -28,14 +28,6 @@ FULL = golden_folders("lerobot/cases/L_B0.json")
 POLICY = PolicyContract(20.0, 0.4, 1, 0.4, ("front",), (), (), ("translation_chunk_relative",))
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def official():
     return load_checkpoint(SMALL / "runs" / "nostate")
