@@ -2,13 +2,14 @@
 # Makes .venv as the Makefile's `setup`. Does nothing when .venv was made by this version of the files below for this kind of machine.
 #   PYTHON               interpreter to use (default: the one of the last time, else the first of python3, /usr/bin/python3, python3.12,
 #                        python3.11, python3.13 that will do)
-#   LAWAM_TORCH_INSTALL  pip arguments that install torch (default: those of the last time, else torch==2.13.0, which takes the build that
-#                        the configured package index gives)
+#   LAWAM_TORCH_INSTALL  pip arguments that install torch (default: those of the last time, else torch==2.13.0: the build that the package
+#                        index gives, but the CPU build where there is no GPU)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 venv=.venv
 stamp=$venv/lawam-setup
+torch_cpu_index=https://download.pytorch.org/whl/cpu # the one that pytorch.org names for machines without a GPU
 
 last() { sed -n "s/^$1=//p" "$stamp" 2>/dev/null || true; } # a line of the stamp that the last set-up left
 previous=$(last ros)
@@ -65,18 +66,26 @@ make_venv() {
 
 pip_install() { $venv/bin/python -m pip install -qq --disable-pip-version-check "$@"; }
 
+# Whether the build that the package index gives needs the CUDA packages, several GB that a machine without a GPU has no use for.
+brings_cuda() {
+    $venv/bin/python -m pip install --disable-pip-version-check --dry-run --ignore-installed --quiet --report - "$1" 2>/dev/null |
+        grep -qiE '"name": *"(nvidia|cuda)-'
+}
+
 install_all() {
     local locked=(-r requirements/lock.txt)
     [ "$ros" = system ] || locked+=(-r requirements/ros-wheels.txt)
     pip_install --no-deps --require-hashes -r requirements/build.txt
     say "installing the locked packages (rclpy from: $ros)"
     pip_install --no-deps --require-hashes --no-build-isolation "${locked[@]}"
-    say "installing torch ($torch_install)"
-    command -v nvidia-smi >/dev/null || [ -n "${LAWAM_TORCH_INSTALL:-}" ] ||
-        say "no GPU here: should your package index hold CUDA builds (several GB), see 'torch' in the README for the CPU build"
+    local torch=$torch_install
+    if [ -z "${LAWAM_TORCH_INSTALL:-}" ] && ! command -v nvidia-smi >/dev/null && brings_cuda "$torch"; then
+        torch="$torch --index-url $torch_cpu_index"
+    fi
+    say "installing torch ($torch)"
     # Unquoted on purpose: the variable holds several arguments.
     # shellcheck disable=SC2086
-    pip_install $torch_install
+    pip_install $torch
     pip_install --no-deps --require-hashes -r requirements/encoder.txt
     pip_install --no-deps --no-build-isolation --editable .
 }
