@@ -83,9 +83,13 @@ install_all() {
         torch="$torch --index-url $torch_cpu_index"
     fi
     say "installing torch ($torch)"
-    # Unquoted on purpose: the variable holds several arguments.
+    # Unquoted on purpose: the variables hold several arguments.
     # shellcheck disable=SC2086
-    pip_install $torch
+    pip_install $torch || {
+        [ "$torch" != "$torch_install" ] || exit 1
+        say "that index does not answer; taking the build of the configured one"
+        pip_install $torch_install
+    }
     pip_install --no-deps --require-hashes -r requirements/encoder.txt
     pip_install --no-deps --no-build-isolation --editable .
 }
