@@ -17,6 +17,11 @@ class LawamPolicy:
 
     def __init__(self, engine: Engine, contract: Contract) -> None:
         engine.check(contract.task.policy, contract.robot.embodiment_id)
+        if engine.facts is None:
+            raise UserMistake(
+                f"checkpoint {engine.checkpoint.path.name} does not say what its actions mean (deltas or poses, in which frame), so it must not "
+                "move an arm; expected one with a lawam_ros block in its config.yaml, as 'lawam train' writes it"
+            )
         self._engine = engine
         self._contract = contract
         self.description = engine.checkpoint.path.name
