@@ -19,8 +19,8 @@ class LawamPolicy:
         engine.check(contract.task.policy, contract.robot.embodiment_id)
         if engine.facts is None:
             raise UserMistake(
-                f"checkpoint {engine.checkpoint.path.name} does not say what its actions mean (deltas or poses, in which frame), so it must not "
-                "move an arm; expected one with a lawam_ros block in its config.yaml, as 'lawam train' writes it"
+                f"checkpoint {engine.checkpoint.path.name} does not say what its actions mean (deltas or poses, which frame), so it must "
+                "not move an arm; expected one with a lawam_ros block in its config.yaml, as 'lawam train' writes it"
             )
         self._engine = engine
         self._contract = contract
