@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import transforms3d
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -145,3 +146,16 @@ def test_skew_is_the_cross_product(a: np.ndarray, b: np.ndarray) -> None:
 def test_no_direction_is_refused(quat: list[float]) -> None:
     with pytest.raises(ValueError, match="expected a quaternion of non-zero finite length"):
         rot.quat_normalise(np.array(quat))
+
+
+def test_conversions_agree_with_transforms3d() -> None:
+    """An independent library, with quaternions in (w, x, y, z)."""
+    random = np.random.default_rng(3)
+    for _ in range(200):
+        quat = rot.quat_normalise(random.normal(size=4))
+        wxyz = quat[[3, 0, 1, 2]]
+        matrix = transforms3d.quaternions.quat2mat(wxyz)
+        np.testing.assert_allclose(rot.matrix_from_quat(quat), matrix, atol=1e-12)
+        np.testing.assert_allclose(rot.matrix_from_quat(rot.quat_from_matrix(matrix)), matrix, atol=1e-12)
+        axis, angle = transforms3d.quaternions.quat2axangle(wxyz if wxyz[0] >= 0 else -wxyz)
+        np.testing.assert_allclose(rot.rotvec_from_quat(quat), axis * angle, atol=1e-9)
