@@ -14,6 +14,8 @@ START_TIMEOUT_S = 90.0
 _POLICY_BACK_TIMEOUT_S = 60.0
 _POLL_S = 0.05
 _STARVED_S = 10.0
+_SILENT_S = 0.5
+_SETTLE_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -114,9 +116,15 @@ def run_episode(
 
 
 def wait_for_policy(client: RunClient) -> None:
-    """A killed policy is started again by the process group; an episode waits for its heart to beat."""
+    """A killed policy is started again by the process group; an episode waits for its heart to beat, and then for the graph to settle.
+
+    Fast DDS holds up everybody who sends to the successor of a killed process for some 0.2 s when it first does so.
+    """
+    was_gone = client.heartbeat_age_s() > _SILENT_S
     deadline = time.monotonic() + _POLICY_BACK_TIMEOUT_S
-    while client.heartbeat_age_s() > 0.5:
+    while client.heartbeat_age_s() > _SILENT_S:
         if time.monotonic() > deadline:
             raise LawamError(f"the policy did not come back within {_POLICY_BACK_TIMEOUT_S:.0f} s")
         time.sleep(_POLL_S)
+    if was_gone:
+        time.sleep(_SETTLE_S)

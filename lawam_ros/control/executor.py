@@ -18,6 +18,8 @@ from lawam_ros.control.motion import Motion
 Array = NDArray[np.float64]
 
 MAX_MADE_UP_PERIODS = 3
+CATCH_UP_NS = 20_000_000
+"""After a stall of our own, for so long nobody's silence counts: what was said meanwhile is still in the queues."""
 _TRACKING_HOLD_S = 0.2
 _TRACKING_STOP_S = 0.7
 _IK_HOLD_S = 0.5
@@ -87,6 +89,7 @@ class ChunkExecutor:
         self._rejected = 0
         self._rejected_reason = ""
         self._heartbeat_ns: int | None = None
+        self._deaf_until_ns = 0
         self._deactivating = False
         self._braking_since_ns: int | None = None
         self._off_track_since_ns: int | None = None
@@ -286,9 +289,12 @@ class ChunkExecutor:
 
     def _watch(self, now_ns: int) -> None:
         budgets = self._robot.budgets
-        if self._measured.age_s(now_ns) > budgets.joint_state_age_s:
+        if now_ns - self._stamp_ns > MAX_MADE_UP_PERIODS * self._period_ns:
+            self._deaf_until_ns = now_ns + CATCH_UP_NS
+        listening = now_ns >= self._deaf_until_ns
+        if listening and self._measured.age_s(now_ns) > budgets.joint_state_age_s:
             self.request_stop("joint_states_lost", now_ns)
-        if self._heartbeat_ns is not None and (now_ns - self._heartbeat_ns) * 1e-9 > budgets.heartbeat_age_s:
+        if listening and self._heartbeat_ns is not None and (now_ns - self._heartbeat_ns) * 1e-9 > budgets.heartbeat_age_s:
             self.request_hold(ladder.POLICY_LOST, now_ns)
         off_s, self._off_track_since_ns = _lasting(self._distance_rad() > budgets.tracking_error_rad, self._off_track_since_ns, now_ns)
         if off_s > _TRACKING_STOP_S:

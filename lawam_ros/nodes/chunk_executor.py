@@ -27,7 +27,7 @@ from lawam_ros.nodes import messages, qos
 from lawam_ros.nodes.inputs_node import inputs_node
 from lawam_ros.nodes.managed import InputMissing, ManagedNode, run
 from lawam_ros.nodes.parameters import Parameter
-from lawam_ros.nodes.priority import EXECUTOR, raise_priority
+from lawam_ros.nodes.priority import EXECUTOR, lock_memory, raise_priority
 from lawam_ros.nodes.stamp_clock import StampClock, follow, read_offset_ns
 from lawam_ros.nodes.status import status_to_message
 from lawam_ros.nodes.tick_thread import TickThread
@@ -249,6 +249,7 @@ class ChunkExecutorNode(ManagedNode):
 
 def main() -> int:
     raise_priority(EXECUTOR)  # before the middleware starts its threads: joint states must come through a busy machine too
+    lock_memory()
     return run(ChunkExecutorNode)
 
 

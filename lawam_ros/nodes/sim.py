@@ -23,7 +23,7 @@ from lawam_ros.nodes.images import rgb_to_image
 from lawam_ros.nodes.inputs_node import inputs_node
 from lawam_ros.nodes.managed import ManagedNode, run
 from lawam_ros.nodes.parameters import Parameter
-from lawam_ros.nodes.priority import PHYSICS, raise_priority
+from lawam_ros.nodes.priority import PHYSICS, lock_memory, raise_priority
 from lawam_ros.sim.renderer import choose_renderer
 
 SEED = Parameter("seed", 0, "Seed of the world at the next reset.", low=0, high=2**31 - 1, read_only=False)
@@ -182,6 +182,7 @@ class SimNode(ManagedNode):
 def main() -> int:
     # The whole process: a camera thread that waits for a core while it holds the interpreter would hold up the physics too.
     raise_priority(PHYSICS)
+    lock_memory()
     return run(SimNode)
 
 

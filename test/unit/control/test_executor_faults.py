@@ -168,3 +168,24 @@ def test_a_tick_that_comes_too_early_repeats_the_command(bench):
     assert out.repeated and out.command.stamp_ns == before.stamp_ns
     np.testing.assert_array_equal(out.command.positions_rad, before.positions_rad)
     assert not bench.tick().repeated
+
+
+def test_a_stall_of_our_own_is_not_taken_for_the_silence_of_the_joints(bench):
+    """The whole machine stood still for 0.2 s; the joint states of that time arrive right after the first tick."""
+    bench.offer(bench.chunk(bench.rows(np.outer(np.arange(1, 25) / 24, [0.0, 0.1, 0.0]))))
+    bench.run(0.3)
+    bench.measuring = False
+    assert bench.tick(step_ns=200_000_000).status.state == "RUN"
+    bench.measuring = True
+    bench.run(0.3)
+    assert bench.status.state == "RUN"
+    assert bench.violations == []
+
+
+def test_joints_that_stay_silent_after_a_stall_stop_the_arm_within_the_catch_up_time(bench):
+    bench.offer(bench.chunk(bench.rows(np.outer(np.arange(1, 25) / 24, [0.0, 0.1, 0.0]))))
+    bench.run(0.3)
+    bench.measuring = False
+    bench.tick(step_ns=200_000_000)
+    assert bench.until(lambda: bench.status.state in ("STOP", "LATCHED")) <= 0.024
+    assert bench.status.reason == "joint_states_lost"
