@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lawam_ros.cli.dies_with_parent import signal_at_parents_death
 from lawam_ros.contract.load import load_contract
 from lawam_ros.contract.task import STATE_SLOTS
 from lawam_ros.data.action_space import state_vector
@@ -95,8 +96,9 @@ _recorder: list[DemonstrationRecorder] = []
 
 
 def start_worker(recipe: "Recipe", staging: Path) -> None:
-    """Initialiser of a worker process. Ctrl-C is the parent's business."""
+    """Initialiser of a worker process. Ctrl-C is the parent's business; its end is this process's too."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal_at_parents_death(signal.SIGTERM)
     _recorder[:] = [DemonstrationRecorder(recipe, staging)]
 
 

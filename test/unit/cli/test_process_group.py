@@ -56,6 +56,8 @@ class Stubs:
     def named(self, name: str, respawn: bool = False) -> NodeSpec:
         package = self.folder / "lawam_ros" / "nodes"
         package.mkdir(parents=True, exist_ok=True)
+        for folder in (package, package.parent):  # else an installed package on PYTHONPATH goes before
+            (folder / "__init__.py").touch()
         (package / f"{name}.py").write_text(STUB)
         return NodeSpec(name, {"text": "1e3"}, respawn)
 
