@@ -19,7 +19,8 @@ Array = NDArray[np.float64]
 
 MAX_MADE_UP_PERIODS = 3
 CATCH_UP_NS = 20_000_000
-"""After a stall of our own, for so long nobody's silence counts: what was said meanwhile is still in the queues."""
+"""After a stall of our own, for so long nobody's silence counts: what was said meanwhile is still in the queues. Once only until joint
+states are heard again, so that stall upon stall cannot hide their loss."""
 _TRACKING_HOLD_S = 0.2
 _TRACKING_STOP_S = 0.7
 _IK_HOLD_S = 0.5
@@ -90,6 +91,7 @@ class ChunkExecutor:
         self._rejected_reason = ""
         self._heartbeat_ns: int | None = None
         self._deaf_until_ns = 0
+        self._excused = False
         self._deactivating = False
         self._braking_since_ns: int | None = None
         self._off_track_since_ns: int | None = None
@@ -106,7 +108,10 @@ class ChunkExecutor:
 
     def measured(self, stamp_ns: int, positions: Mapping[str, float]) -> None:
         """Measured joint positions by URDF name (rad; fingers in m). A value that is not finite stops the arm."""
+        before_ns = self._measured.stamp_ns
         self._measured.update(stamp_ns, positions)
+        if self._measured.stamp_ns != before_ns:
+            self._excused = False
         if self._measured.broken:
             self.request_stop("joint_states_invalid", stamp_ns)
 
@@ -289,8 +294,8 @@ class ChunkExecutor:
 
     def _watch(self, now_ns: int) -> None:
         budgets = self._robot.budgets
-        if now_ns - self._stamp_ns > MAX_MADE_UP_PERIODS * self._period_ns:
-            self._deaf_until_ns = now_ns + CATCH_UP_NS
+        if now_ns - self._stamp_ns > MAX_MADE_UP_PERIODS * self._period_ns and not self._excused:
+            self._deaf_until_ns, self._excused = now_ns + CATCH_UP_NS, True
         listening = now_ns >= self._deaf_until_ns
         if listening and self._measured.age_s(now_ns) > budgets.joint_state_age_s:
             self.request_stop("joint_states_lost", now_ns)

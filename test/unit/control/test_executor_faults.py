@@ -189,3 +189,13 @@ def test_joints_that_stay_silent_after_a_stall_stop_the_arm_within_the_catch_up_
     bench.tick(step_ns=200_000_000)
     assert bench.until(lambda: bench.status.state in ("STOP", "LATCHED")) <= 0.024
     assert bench.status.reason == "joint_states_lost"
+
+
+def test_stall_upon_stall_does_not_hide_that_the_joints_are_silent(bench):
+    bench.offer(bench.chunk(bench.rows(np.outer(np.arange(1, 25) / 24, [0.0, 0.1, 0.0]))))
+    bench.run(0.3)
+    bench.measuring = False
+    for _ in range(6):
+        bench.tick(step_ns=5 * bench.period_ns)
+    assert bench.status.state in ("STOP", "LATCHED")
+    assert bench.status.reason == "joint_states_lost"
