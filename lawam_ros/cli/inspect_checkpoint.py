@@ -2,7 +2,6 @@
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
 from lawam_ros.contract.errors import EXIT_DONE
@@ -12,9 +11,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser = subparsers.add_parser(
         "inspect",
         help="print what is inside a checkpoint",
-        description="Check a checkpoint folder (official, LeRobot's or our layout) and print what is inside.",
+        description="Check a checkpoint (official, LeRobot's or our layout) and print what is inside.",
     )
-    parser.add_argument("checkpoint", type=Path, metavar="CKPT", help="checkpoint folder, or its weights file")
+    parser.add_argument(
+        "checkpoint", metavar="CKPT", help="checkpoint folder, its weights file, name of a shipped one, or owner/name[@revision] on the hub"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line, with all statistics")
     parser.set_defaults(run=run)
 
@@ -22,8 +23,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> int:
     """Exit code 0. Raises UserMistake, one sentence, for a broken folder."""
     from lawam_ros.model.checkpoint_summary import summarise_checkpoint
+    from lawam_ros.policies.choose import find_checkpoint
 
-    summary = summarise_checkpoint(args.checkpoint)
+    summary = summarise_checkpoint(find_checkpoint(args.checkpoint))
     print(as_text(summary))
     if args.json:
         print(json.dumps(summary))
@@ -39,7 +41,7 @@ def as_text(summary: dict[str, Any]) -> str:
             f"{row['parameters']:>13,}  {row['bytes'] / 1e6:>9.1f} MB  {', '.join(row['dtypes'])}" if row["tensors"] else f"{'absent':>13}"
         )
         lines.append(f"  {row['name']:<30} {size}{note}")
-    lines += ["", *_facts(summary), "", f"action, {len(summary['action'])} dimensions:"]
+    lines += ["", *_facts(summary), "", f"action of {summary['action_tag']}, {len(summary['action'])} dimensions:"]
     for index, component in enumerate(summary["action"]):
         lines.append(f"  {index:>2} {component['name']:<36} {component['unit']}{_mark(component['assumed'])}")
     for tag, entry in summary["statistics"].items():
@@ -67,6 +69,10 @@ def _facts(summary: dict[str, Any]) -> list[str]:
     if made_for:
         named = ", ".join(f"{key} {value}" for key, value in made_for.items() if value is not None)
         lines.insert(1, f"made for     {named}")
+    if made_for and summary["trained_delay_steps"] is not None:
+        delay = summary["trained_delay_steps"]
+        lines.append(f"delay        {f'trained for up to {delay} committed steps' if delay else 'not trained for committed steps'}")
+        lines.append(f"data         {'sha256 ' + summary['data_sha256'] if summary['data_sha256'] else 'unknown'}")
     if summary["training"]:
         lines.append(f"training     {json.dumps(summary['training'])}")
     return lines

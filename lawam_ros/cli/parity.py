@@ -92,7 +92,7 @@ def report_of(folder: Path, name: str, under: str = "cases") -> CaseReport:
         kind = kind_of(case)
         compare = _comparisons().get(kind)
         if compare is None:
-            return CaseReport(name, kind, NOT_RUN, reason=_WHY_NOT.get(kind, "no comparison for cases of this kind"))
+            return CaseReport(name, kind, NOT_RUN, reason="no comparison for cases of this kind")
         rows = compare(case)
     except UserMistake as error:
         return CaseReport(name, kind, MISSED, reason=str(error))
@@ -119,15 +119,15 @@ def kind_of(case: "GoldenCase") -> str:
 
 _MARKS = (
     ("inference", ("examples", "num_inference_steps", "guidance_scale")),
-    ("LeRobot folder", ("run", "weights", "compared_with")),
+    ("LeRobot folder", ("run", "weights")),
     ("training", ("examples", "losses", "run")),
     ("stage 1", ("losses", "kl_beta")),
     ("heatmap", ("anchors_row_col",)),
     ("normalisation", ("stats",)),
     ("image preparation", ("target_hw",)),
     ("helpers", ("time_grid",)),
+    ("helpers", ("prompts",)),
 )
-_WHY_NOT = {"training": "losses and gradients of the whole policy are not compared by this version"}
 
 
 def _comparisons() -> "dict[str, Callable[[GoldenCase], list[ParityRow]]]":
@@ -138,11 +138,14 @@ def _comparisons() -> "dict[str, Callable[[GoldenCase], list[ParityRow]]]":
     from lawam_ros.model.parity_lerobot import compare_lerobot
     from lawam_ros.model.parity_parts import compare_helpers, compare_image_preparation, compare_normalisation
     from lawam_ros.model.parity_stage1 import compare_stage1
+    from lawam_ros.training.parity_policy import compare_policy_training
+    from lawam_ros.training.parity_world_model import compare_world_model_training
 
     return {
         "inference": compare_inference,
         "LeRobot folder": compare_lerobot,
-        "stage 1": compare_stage1,
+        "training": compare_policy_training,
+        "stage 1": lambda case: compare_stage1(case) + compare_world_model_training(case),
         "heatmap": compare_heatmap,
         "ensemble": compare_ensemble,
         "normalisation": compare_normalisation,

@@ -86,13 +86,17 @@ def published_robot(mixture: str, action_size: int) -> PublishedRobot | None:
     return next(fitting, None)
 
 
-def components_of_slots(slots: tuple[str, ...]) -> list[Component]:
-    """Components of an action vector made of contract slots."""
-    return [
+def components_of_slots(slots: tuple[str, ...], size: int | None = None) -> list[Component]:
+    """Components of an action vector made of contract slots; of ``size`` dimensions, where several arms have the same slots each."""
+    one_arm = [
         Component(f"{slot} {_AXES[i]}" if ACTION_SLOTS.get(slot, 1) == 3 else slot, _SLOT_UNITS.get(slot, "unknown"), False)
         for slot in slots
         for i in range(ACTION_SLOTS.get(slot, 1))
     ]
+    arms = (size or len(one_arm)) // max(1, len(one_arm))
+    if arms < 2:
+        return one_arm
+    return [replace(component, name=f"arm {arm} {component.name}") for arm in range(1, arms + 1) for component in one_arm]
 
 
 def assumed_components(robot: PublishedRobot | None, size: int) -> list[Component]:

@@ -1,42 +1,51 @@
-"""Checkpoint folders: the official layout, LeRobot's, and ours, which is the official one made self-contained.
-
-``<run>/config.yaml``, ``<run>/dataset_statistics.json`` and ``<run>/final_model/pytorch_model.pt`` or ``model.safetensors``. Ours adds
-``base_vlm/`` (config.json and tokenizer), ``lam.yaml``, ``vision_encoder/config.json`` and the ``lawam_ros`` block of config.yaml.
-LeRobot's folders are read by ``lerobot_checkpoint.py``.
-"""
+"""Loading and writing checkpoints: the official layout, LeRobot's, and ours, which is the official one made self-contained."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
 import yaml
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from lawam_ros.contract.errors import UserMistake
-from lawam_ros.model.config import ModelConfig, assemble
-from lawam_ros.model.embodiment_slices import all_embodiments, embodiment_keys, one_embodiment
-from lawam_ros.model.facts import CheckpointFacts, facts_from_mapping
+from lawam_ros.model.checkpoint_folder import CheckpointFolder, open_folder, read_config, run_folder
+from lawam_ros.model.config import ModelConfig
+from lawam_ros.model.facts import CheckpointFacts
+from lawam_ros.model.inference_parts import (
+    TRAINING_ONLY,
+    all_embodiments,
+    embodiment_keys,
+    keep_inference_parts,
+    narrow_embodiments,
+    one_embodiment,
+    widen_embodiments,
+)
 from lawam_ros.model.lawam import LaWAM, build_model
-from lawam_ros.model.lerobot_checkpoint import WEIGHTS, is_lerobot_folder, lerobot_statistics, read_lerobot_folder
 from lawam_ros.model.lerobot_processing import LeRobotProcessing
 from lawam_ros.model.normalisation import DatasetStatistics, load_statistics
 from lawam_ros.model.state_keys import THIRD_PARTY, canonical_state, module_state, official_key
+from lawam_ros.model.weights_file import check_finite, read_tensors
 
-TRAINING_ONLY = ("lam.encoder.", "lam.vq.", "lam.state_decoder.")
+__all__ = [
+    "Checkpoint", "CheckpointFolder", "fit", "load_checkpoint", "load_stored_state", "open_folder", "read_config", "read_tensors",
+    "run_folder", "save_checkpoint", "stored_state", "stored_tensors",
+]  # fmt: skip
+
 VLM = official_key("vlm.")
-_STATE_PREDICTOR = "policy_backend.lam.state_decoder.state_encoder.layer1.W"
+STATE_PREDICTOR = "policy_backend.lam.state_decoder.state_encoder.layer1.W"
+_EMBEDDING = "policy_backend.vlm.model.language_model.embed_tokens.weight"
+_EMBODIMENTS = "policy_backend.flow.action_encoder.W1.W"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """A loaded checkpoint. facts is None for official folders, which say nothing about cameras and slots, and for LeRobot's, which say it
-    in ``lerobot``."""
+    in ``lerobot``. embodiment_id: the one embodiment whose layers the action expert holds, None when it holds all of them.
+    """
 
     path: Path
     model: LaWAM
@@ -44,103 +53,71 @@ class Checkpoint:
     statistics: dict[str, DatasetStatistics]
     facts: CheckpointFacts | None
     lerobot: LeRobotProcessing | None = None
+    embodiment_id: int | None = None
+
+    def embodiment_row(self, embodiment_id: int) -> int:
+        """Row of the action expert's per-embodiment layers for an id. UserMistake when they were left out or never existed."""
+        known = self.config.flow.num_embodiments
+        if not 0 <= embodiment_id < known:
+            raise UserMistake(f"expected an embodiment id of 0 to {known - 1}, got {embodiment_id}")
+        if self.embodiment_id is None:
+            return embodiment_id
+        if embodiment_id != self.embodiment_id:
+            raise UserMistake(f"the checkpoint holds the layers of embodiment {self.embodiment_id} only, got {embodiment_id}")
+        return 0
 
 
-@dataclass(frozen=True)
-class CheckpointFolder:
-    """What the small files of a checkpoint folder say, and which file holds the weights."""
+def load_checkpoint(
+    path: Path | str,
+    device: torch.device | str = "cpu",
+    weights: Path | None = None,
+    *,
+    for_inference: bool = False,
+    embodiment_id: int | None = None,
+    vlm_dtype: torch.dtype = torch.float32,
+) -> Checkpoint:
+    """Model in eval mode on ``device``, with configuration, statistics and facts; ``weights``: another file of them.
 
-    run: Path
-    weights: Path
-    config: ModelConfig
-    statistics: dict[str, DatasetStatistics]
-    facts: CheckpointFacts | None
-    lerobot: LeRobotProcessing | None
+    for_inference: leave out what only training reads, and the layers of other embodiments than the one the folder is made for or, where
+    it does not say, than ``embodiment_id`` (None keeps all): see :meth:`Checkpoint.embodiment_row`. What is left out is never read.
+    Otherwise all layers are there; those a file made for inference lacks are NaN.
+    vlm_dtype: type of the language model's weights; everything else is float32.
 
-    @property
-    def partial(self) -> bool:
-        """Whether the weights lack what only training reads."""
-        return self.facts is not None and self.facts.inference_only
-
-
-def open_folder(path: Path | str, weights: Path | None = None) -> CheckpointFolder:
-    """Everything but the weights. ``weights``: a file to use instead of the folder's own. Raises as :func:`load_checkpoint`."""
-    path = Path(path)
-    if is_lerobot_folder(path):
-        run = path.parent if path.is_file() else path
-        folder = read_lerobot_folder(run)
-        weights = weights or run / WEIGHTS
-        if not weights.is_file():
-            raise UserMistake(f"expected {WEIGHTS} in {run}, found no such file; a LeRobot folder keeps all weights in it")
-        return CheckpointFolder(run, weights, folder.config, lerobot_statistics(folder.processing), None, folder.processing)
-    run, own = run_folder(path)
-    config, facts = read_config(run)
-    statistics = load_statistics(run / "dataset_statistics.json")
-    if facts is not None and facts.embodiment_tag not in statistics:
-        raise UserMistake(f"{run}: expected statistics of embodiment '{facts.embodiment_tag}', found {', '.join(statistics)}")
-    return CheckpointFolder(run, weights or own, config, statistics, facts, None)
-
-
-def run_folder(path: Path) -> tuple[Path, Path]:
-    """Run folder and weights file of a path to either."""
-    if path.is_file():
-        return path.parent.parent, path
-    if not path.is_dir():
-        raise UserMistake(f"expected a checkpoint folder or file, found nothing at {path}")
-    for name in ("model.safetensors", "pytorch_model.pt"):
-        if (path / "final_model" / name).is_file():
-            return path, path / "final_model" / name
-    raise UserMistake(f"expected final_model/model.safetensors or final_model/pytorch_model.pt in {path}, found neither")
-
-
-def read_config(run: Path) -> tuple[ModelConfig, CheckpointFacts | None]:
-    """Model configuration of a run folder; paths in its files are taken relative to the run folder or one of the three above it."""
-    content = _read_yaml(run / "config.yaml", run)
-    block = content.get("lawam_ros")
-    try:
-        framework, action_model = content["framework"], content["framework"]["action_model"]
-        base_vlm = _find(framework["qwenvl"]["base_vlm"], run, "base_vlm")
-        lam_path = _find(action_model["lam_yaml_path"], run, "lam_yaml_path")
-        lam = _read_yaml(lam_path, run)["model"]
-        encoder = _find(lam["vision_model_id"], run, "vision_model_id")
-        data = content.get("datasets", {}).get("vla_data", {})
-        if block is not None and "flow_dropout" in block:
-            action_model = action_model | {"flow_cfg": action_model["flow_cfg"] | {"dropout": block["flow_dropout"]}}
-        config = assemble(
-            base_vlm=_read_json(base_vlm / "config.json"),
-            language_layers=content["trainer"]["freeze"]["keep_llm_first_n_layers"],
-            vision_encoder=_read_json(encoder / "config.json"),
-            lam=lam,
-            action_model=action_model,
-            tokenizer=str(base_vlm),
-            centre_crop_90=bool(data.get("enable_primary_random_resized_crop", False)),
-            where=str(run / "config.yaml"),
-            prompt={
-                name: data[key]
-                for name, key in (("before_wrist", "CoT_prompt_before_wrist"), ("after_wrist", "CoT_prompt_after_wrist"))
-                if data.get(key)
-            },
-        )
-        config = replace(config, squashed_images=bool((block or {}).get("squashed_images", False)))
-    except KeyError as error:
-        raise UserMistake(f"{run / 'config.yaml'}: key {error} is missing; expected the configuration of a LaWAM run") from error
-    return config, None if block is None else facts_from_mapping(block, f"{run / 'config.yaml'}: lawam_ros")
-
-
-def load_checkpoint(path: Path | str, device: torch.device | str = "cpu", weights: Path | None = None) -> Checkpoint:
-    """Model in eval mode, all weights float32 on ``device``, with configuration, statistics and facts; ``weights``: another file of them.
-
-    Raises UserMistake in one sentence for missing files, tensors that are missing, unknown or misshapen, statistics that are not finite,
-    and an installed third-party encoder that is not the one of the training.
+    Raises UserMistake in one sentence for missing files, tensors that are missing, unknown, misshapen or not finite, statistics that are
+    not finite, and an installed third-party encoder that is not the one of the training.
     """
     folder = open_folder(path, weights)
     config, model, loaded = fit(folder, stored_tensors(folder))
-    for key in list(loaded):
-        loaded[key] = loaded[key].to(device=device, dtype=torch.float32)
-    model.load_state_dict(loaded, assign=True, strict=False)
-    if folder.partial:
+    kept = None
+    if for_inference:
+        kept = embodiment_id if folder.embodiment_id is None else folder.embodiment_id
+        if kept is not None:
+            _check_embodiment(kept, config)
+            loaded = one_embodiment(loaded, embodiment_keys(model), kept)
+            narrow_embodiments(model)
+        keep_inference_parts(model)
+    elif folder.partial:
         model.lam.drop_training_parts()
-    return Checkpoint(folder.run, model.to(device).eval(), config, folder.statistics, folder.facts, folder.lerobot)
+    wanted = model.state_dict()
+    placed: dict[str, Tensor] = {}
+    for name in list(loaded):
+        tensor = loaded.pop(name)
+        if name in wanted:
+            # Copied, so that the file may change or go.
+            tensor = tensor.to(vlm_dtype if name.startswith("vlm.") else torch.float32, copy=True)
+            check_finite(official_key(name), tensor, str(folder.weights))
+            placed[name] = tensor.to(device)
+    if folder.partial and kept is None and folder.embodiment_id is not None:
+        placed = all_embodiments(placed, embodiment_keys(model), folder.embodiment_id, config.flow.num_embodiments)
+        widen_embodiments(model, config.flow.num_embodiments)
+    model.load_state_dict(placed, assign=True, strict=False)
+    return Checkpoint(folder.run, model.to(device).eval(), config, folder.statistics, folder.facts, folder.lerobot, kept)
+
+
+def _check_embodiment(embodiment_id: int, config: ModelConfig) -> None:
+    known = config.flow.num_embodiments
+    if not 0 <= embodiment_id < known:
+        raise UserMistake(f"expected an embodiment id of 0 to {known - 1}, got {embodiment_id}")
 
 
 def stored_tensors(folder: CheckpointFolder) -> dict[str, Tensor]:
@@ -154,12 +131,17 @@ def fit(folder: CheckpointFolder, state: dict[str, Tensor]) -> tuple[ModelConfig
     UserMistake where tensors are missing, unknown or misshapen.
     """
     config = folder.config
-    if _STATE_PREDICTOR in state:
+    if STATE_PREDICTOR in state:
         # The released weights have 14 state dimensions where the published yaml says 32.
-        config = replace(config, lam=replace(config.lam, max_state_dim=state[_STATE_PREDICTOR].shape[1]))
+        config = replace(config, lam=replace(config.lam, max_state_dim=state[STATE_PREDICTOR].shape[1]))
+    text = config.base_vlm["text_config"]
+    if _EMBEDDING in state and len(state[_EMBEDDING]) > int(text["vocab_size"]):
+        # The official code adds rows when the tokenizer has more tokens than the base model.
+        grown = dict(text) | {"vocab_size": len(state[_EMBEDDING])}
+        config = replace(config, base_vlm=dict(config.base_vlm) | {"text_config": grown})
     model = build_model(config, "meta")
-    if folder.partial and folder.facts is not None:
-        state = all_embodiments(state, embodiment_keys(model), folder.facts.embodiment_id, config.flow.num_embodiments)
+    if folder.partial and _EMBODIMENTS in state and len(state[_EMBODIMENTS]) == 1:
+        narrow_embodiments(model)
     return config, model, module_state(state, model, _optional(model, folder.partial), str(folder.weights))
 
 
@@ -194,7 +176,7 @@ def save_checkpoint(
     without = tuple(map(official_key, TRAINING_ONLY)) if inference_only else ()
     state = stored_state(model)
     if inference_only:
-        state = one_embodiment(state, embodiment_keys(model), facts.embodiment_id)
+        state = one_embodiment(state, set(map(official_key, embodiment_keys(model))), facts.embodiment_id)
     tensors = {
         key: tensor.to(vlm_dtype if key.startswith(VLM) else other_dtype).contiguous().cpu()
         for key, tensor in state.items()
@@ -220,22 +202,6 @@ def _optional(model: LaWAM, inference_only: bool) -> tuple[str, ...]:
     """Prefixes of module names that a file may lack."""
     third_party = () if model.lam.vision_encoder.stored_in_checkpoint else (THIRD_PARTY,)
     return third_party + (TRAINING_ONLY if inference_only else ())
-
-
-def read_tensors(weights: Path) -> dict[str, Tensor]:
-    """Tensors of a ``.safetensors`` or ``.pt`` file, on the CPU; nothing but tensors is ever unpickled."""
-    try:
-        if weights.suffix == ".safetensors":
-            return load_file(weights)
-        content = torch.load(weights, map_location="cpu", weights_only=True)
-    except (SafetensorError, UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise UserMistake(
-            f"{weights}: not a readable checkpoint file ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
-        ) from error
-    content = content.get("state_dict", content) if isinstance(content, dict) else content
-    if not isinstance(content, dict) or not all(isinstance(tensor, Tensor) for tensor in content.values()):
-        raise UserMistake(f"{weights}: expected a dictionary of tensors, got {type(content).__name__}")
-    return content
 
 
 def _run_mapping(config: ModelConfig, facts: CheckpointFacts) -> dict[str, Any]:
@@ -273,36 +239,6 @@ def _lam_mapping(config: ModelConfig) -> dict[str, Any]:
     lam = asdict(config.lam)
     rows, columns = lam.pop("grid_hw")
     return {"vision_model_id": "vision_encoder", **lam, "image_hw": [rows * 16, columns * 16], "patch_size": 16, "vq_type": "vae"}
-
-
-def _find(name: str, run: Path, key: str) -> Path:
-    """A path of a configuration, absolute or relative to the run folder or one of the three folders above it."""
-    bases = [run.resolve(), *list(run.resolve().parents)[:3]]
-    for base in bases:
-        if (base / name).exists():
-            return base / name
-    raise UserMistake(f"{run / 'config.yaml'}: {key} says {name!r}, which exists neither in {run} nor above it; copy those files there")
-
-
-def _read_yaml(path: Path, run: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise UserMistake(f"expected {path.name} in {path.parent}, found no such file; {run} is no LaWAM run folder")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UserMistake(f"{path}: not valid YAML ({error})") from error
-    if not isinstance(content, dict):
-        raise UserMistake(f"{path}: expected a mapping at the top, got {type(content).__name__}")
-    return content
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise UserMistake(f"expected {path}, found no such file; it describes the architecture and belongs to the checkpoint")
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (json.JSONDecodeError, ValueError) as error:
-        raise UserMistake(f"{path}: not valid JSON ({error})") from error
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -18,11 +18,14 @@ from lawam_ros.model.action_components import (
     components_of_slots,
     published_robot,
 )
-from lawam_ros.model.checkpoint import TRAINING_ONLY, CheckpointFolder, fit, open_folder, stored_tensors
+from lawam_ros.model.checkpoint import fit, stored_tensors
+from lawam_ros.model.checkpoint_folder import CheckpointFolder, open_folder
 from lawam_ros.model.config import ModelConfig
 from lawam_ros.model.flow_head import time_grid
+from lawam_ros.model.inference_parts import TRAINING_ONLY
 from lawam_ros.model.normalisation import Statistics
 from lawam_ros.model.state_keys import official_key
+from lawam_ros.model.weights_file import check_finite
 
 COMPONENTS = (
     ("language model: vision tower", ("vlm.model.visual.",)),
@@ -42,6 +45,8 @@ def summarise_checkpoint(path: Path) -> dict[str, Any]:
     folder = open_folder(path)
     state = stored_tensors(folder)
     config, _, _ = fit(folder, state)
+    for name, tensor in state.items():
+        check_finite(name, tensor, str(folder.weights))
     robot = _published(folder)
     rate = _rate(folder, robot)
     return {
@@ -55,8 +60,11 @@ def summarise_checkpoint(path: Path) -> dict[str, Any]:
         "horizon": _horizon(folder, config, rate["value"]),
         "cameras": _cameras(folder, robot),
         "state": {"used": config.flow.use_state, "size": _state_size(folder), "slots": list(folder.facts.state) if folder.facts else None},
+        "action_tag": _tag(folder),
         "action": [asdict(component) for component in _action(folder, robot)],
         "guidance": {"scale": config.flow.guidance_scale, "unconditional_trained": config.flow.cfg_drop_prob > 0},
+        "trained_delay_steps": folder.facts.trained_delay_steps if folder.facts else None,
+        "data_sha256": folder.facts.data_sha256 if folder.facts else None,
         "training": dict(folder.facts.training) if folder.facts else None,
         "statistics": _statistics(folder),
         "sha256": _hashes(folder),
@@ -131,16 +139,21 @@ def _cameras(folder: CheckpointFolder, robot: PublishedRobot | None) -> dict[str
 
 def _action(folder: CheckpointFolder, robot: PublishedRobot | None) -> list[Component]:
     if folder.facts:
-        return components_of_slots(folder.facts.action)
+        return components_of_slots(folder.facts.action, _action_size(folder))
     return assumed_components(robot, _action_size(folder))
 
 
+def _tag(folder: CheckpointFolder) -> str:
+    """The statistics that the components are shown for: those the checkpoint is made for, else the first."""
+    return folder.facts.embodiment_tag if folder.facts else next(iter(folder.statistics))
+
+
 def _action_size(folder: CheckpointFolder) -> int:
-    return folder.lerobot.action_size if folder.lerobot else next(iter(folder.statistics.values())).action.size
+    return folder.statistics[_tag(folder)].action.size
 
 
 def _state_size(folder: CheckpointFolder) -> int | None:
-    state = next(iter(folder.statistics.values())).state
+    state = folder.statistics[_tag(folder)].state
     return state.size if state else None
 
 

@@ -11,7 +11,7 @@ from lawam_ros.contract.yaml_fields import load_yaml
 
 ENCODERS = ("dinov3_vit", "efficientnet_lite0")
 # Read by training, not by the modules: kept in ``ModelConfig.training`` so that a checkpoint repeats them unchanged.
-_TRAINING_KEYS = frozenset(
+TRAINING_KEYS = frozenset(
     {
         "lam_ckpt_path",
         "lam_yaml_path",
@@ -29,6 +29,7 @@ _TRAINING_KEYS = frozenset(
         "repeated_diffusion_steps",
         "future_action_window_size",
         "past_action_window_size",
+        "trained_delay_steps",
     }
 )
 BEFORE_WRIST = "Your task is {instruction}.\n\nFrom main-view observations, infer the robot arm's motion."
@@ -188,7 +189,7 @@ def assemble(
             after_wrist=(prompt or {}).get("after_wrist", AFTER_WRIST),
             centre_crop_90=centre_crop_90,
             tokenizer=tokenizer,
-            training={key: action_model[key] for key in sorted(_TRAINING_KEYS & set(action_model))},
+            training={key: action_model[key] for key in sorted(TRAINING_KEYS & set(action_model))},
         )
     except KeyError as error:
         raise UserMistake(f"{where}: key {error} is missing") from error

@@ -1,12 +1,13 @@
-"""A loaded checkpoint that turns images, text and state into an action chunk."""
+"""A loaded checkpoint that turns images, text and state into action chunks."""
 
 import math
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -17,21 +18,40 @@ from lawam_ros.contract.errors import EnvironmentLacks, UserMistake
 from lawam_ros.contract.task import PolicyContract
 from lawam_ros.model.checkpoint import Checkpoint, load_checkpoint
 from lawam_ros.model.facts import check_contract
+from lawam_ros.model.fast.chunk import (
+    Chunks,
+    ChunkTensors,
+    DenoisingPlan,
+    PackedModel,
+    PromptTensors,
+    compiled_stages,
+    denoising_plan,
+    for_embodiment,
+    on_device,
+    pack_model,
+    plain_stages,
+    prompt_tensors,
+)
+from lawam_ros.model.fast.denoise import Guide
+from lawam_ros.model.fast.precision import precision_of
+from lawam_ros.model.fast.run_chunk import CapturedChunk, CudaMachine, can_capture, capture_key, run_directly
+from lawam_ros.model.flow_head import valid_steps
 from lawam_ros.model.image_preparation import prepare_view
 from lawam_ros.model.normalisation import denormalise_actions, normalise_state, pick_statistics
 from lawam_ros.model.prompt import PromptEncoder
-from lawam_ros.model.sampler import sample_actions
+from lawam_ros.model.real_time_chunking import ChunkPrefix, prefix_mask, prefix_target
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+MAX_INSTRUCTION_TOKENS = 512
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
 class EngineOutput:
-    """One chunk.
+    """Chunks for one observation.
 
-    normalised_actions: float32 (n, action_dim), also the dimensions the robot does not have. actions: float32 (n, D) in robot units by the
-    checkpoint's statistics. h_t, h_t1: float32 (rows * columns, F), features of the first primary image now and predicted. stage_ms:
-    milliseconds per stage, "total" included.
+    normalised_actions: float32 (n, action_dim), also the dimensions the robot does not have; actions: float32 (n, D) in robot units by the
+    checkpoint's statistics. Both have a leading axis N from :meth:`Engine.infer_chunks`. h_t, h_t1: float32 (rows * columns, F), features
+    of the first primary image now and predicted. stage_ms: milliseconds per stage, "total" included.
     """
 
     normalised_actions: NDArray[np.float32]
@@ -45,28 +65,49 @@ class EngineOutput:
 class Engine:
     """Inference with one checkpoint on one device; not to be called from two threads at once."""
 
-    def __init__(self, checkpoint: Checkpoint, device: str = "cpu", dtype: str = "float32", statistics_tag: str | None = None) -> None:
-        """dtype: ``float32``, or ``bfloat16`` for language model, vision and world model (the action expert stays float32).
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        device: str = "cpu",
+        dtype: str = "float32",
+        statistics_tag: str | None = None,
+        capture: bool = True,
+        compiled: bool = False,
+    ) -> None:
+        """dtype: ``float32``; ``bfloat16`` for language model, vision and world model; ``bfloat16_head`` for the action expert too.
 
         statistics_tag: which statistics to use; by default the embodiment of the checkpoint's facts, or the only ones there are.
+        capture: on a CUDA device, run every shape as captured graphs; the first chunk of a shape is slow.
+        compiled: fuse kernels with torch.compile; the first chunk of a shape takes minutes.
         """
-        if dtype not in DTYPES:
-            raise UserMistake(f"expected dtype {' or '.join(DTYPES)}, got {dtype!r}")
+        precision = precision_of(dtype)
         self.checkpoint = checkpoint
         self.config, self.facts, self.lerobot = checkpoint.config, checkpoint.facts, checkpoint.lerobot
         self.device = _usable_device(device)
-        self.dtype = DTYPES[dtype]
         self.model = checkpoint.model.to(self.device).eval().requires_grad_(False)
-        if self.dtype == torch.bfloat16:
-            for parameter in self.model.vlm.parameters():
-                parameter.data = parameter.data.to(torch.bfloat16)
-        self.prompts = PromptEncoder(self.config)
+        self.packed = pack_model(self.model, precision)
         self.statistics = pick_statistics(checkpoint.statistics, statistics_tag or (self.facts.embodiment_tag if self.facts else None))
-        self._batches: dict[tuple[str, int, int], Any] = {}
+        self._encoder = PromptEncoder(self.config)
+        self._stages = compiled_stages() if compiled else plain_stages()
+        self._capture = capture and self.device.type == "cuda"
+        self._prompts: OrderedDict[Hashable, PromptTensors] = OrderedDict()
+        self._plans: OrderedDict[Hashable, DenoisingPlan] = OrderedDict()
+        self._heads: OrderedDict[Hashable, PackedModel] = OrderedDict()
+        self._captured: OrderedDict[Hashable, CapturedChunk] = OrderedDict()
 
     @classmethod
-    def load(cls, path: Path | str, device: str = "cpu", dtype: str = "float32", statistics_tag: str | None = None) -> "Engine":
-        return cls(load_checkpoint(path, _usable_device(device)), device, dtype, statistics_tag)
+    def load(
+        cls,
+        path: Path | str,
+        device: str = "cpu",
+        dtype: str = "float32",
+        statistics_tag: str | None = None,
+        embodiment_id: int | None = None,
+        compiled: bool = False,
+    ) -> "Engine":
+        """Engine of a checkpoint, without what inference never reads. embodiment_id: the only one that will be asked for, if known."""
+        checkpoint = load_checkpoint(path, _usable_device(device), for_inference=True, embodiment_id=embodiment_id)
+        return cls(checkpoint, device, dtype, statistics_tag, compiled=compiled)
 
     @property
     def grid_hw(self) -> tuple[int, int]:
@@ -91,8 +132,8 @@ class Engine:
             raise UserMistake(
                 f"the checkpoint was made for {made_for:g} Hz, the task asks for {policy.action_hz:g} Hz; use another checkpoint"
             )
-        self._valid_steps(policy.action_hz)
-        self._checked_embodiment(embodiment_id)
+        valid_steps(self.config.flow, policy.action_hz)
+        self._embodiment_row(embodiment_id)
 
     def infer(
         self,
@@ -106,45 +147,67 @@ class Engine:
         seed: int | None = None,
         guidance_scale: float | None = None,
         steps: int | None = None,
+        prefix: ChunkPrefix | None = None,
     ) -> EngineOutput:
-        """One chunk of floor(horizon_s * action_hz) actions.
+        """One chunk of floor(horizon_s * action_hz) actions; arguments as in :meth:`infer_chunks`, noise (T, action_dim)."""
+        if noise is not None:
+            noise = noise.reshape(1, *noise.shape[-2:])
+        many = self.infer_chunks(
+            primary, wrist, instruction, state, embodiment_id, action_hz, 1, noise, seed, guidance_scale, steps, prefix
+        )  # fmt: skip
+        return replace(many, normalised_actions=many.normalised_actions[0], actions=many.actions[0])
+
+    def infer_chunks(
+        self,
+        primary: Sequence[NDArray[np.uint8]],
+        wrist: Sequence[NDArray[np.uint8]],
+        instruction: str,
+        state: NDArray[np.floating] | None,
+        embodiment_id: int,
+        action_hz: float,
+        chunks: int,
+        noise: Tensor | None = None,
+        seed: int | None = None,
+        guidance_scale: float | None = None,
+        steps: int | None = None,
+        prefix: ChunkPrefix | None = None,
+    ) -> EngineOutput:
+        """``chunks`` samples N for one observation, which is read once; the first is the one :meth:`infer` gives for the same seed.
 
         primary, wrist: camera images uint8 (H, W, 3) in prompt order; the subgoal is predicted for the first primary one, or the one a
-        LeRobot folder names. state: (D,) in
-        robot units, None if the model uses none. noise: (T, action_dim) or (1, T, action_dim), otherwise drawn on the CPU from ``seed``
-        (fresh if None). UserMistake says what is wrong with an argument.
+        LeRobot folder names. state: (D,) in robot units, None if the model uses none. noise: (N, T, action_dim), otherwise drawn on the CPU
+        from ``seed`` (fresh if None). guidance_scale, steps: the checkpoint's own if None. prefix: what the chunk has to continue.
+        UserMistake says what is wrong with an argument.
         """
-        stages = _StageClock(self.device)
-        count = self._valid_steps(action_hz)
-        hz = torch.tensor([action_hz], dtype=torch.float32, device=self.device)
-        embodiment = torch.tensor([self._checked_embodiment(embodiment_id)], device=self.device)
-        if not instruction.strip():
-            raise UserMistake("expected an instruction in words, got an empty text")
-        if not primary:
-            raise UserMistake("expected at least one primary image, got none")
-        with torch.inference_mode():
-            with stages.measure("prepare"):
-                frames = torch.stack([prepare_view(image, self.config) for image in (*primary, *wrist)]).to(self.device)
-                prompt = self._prompt(instruction, len(primary), len(wrist))
-                state_tensor, state_mask = self._state(state)
-                x_0 = self._noise(noise, seed)
-            with self._autocast():
-                with stages.measure("language"):
-                    language = self.model.vlm_forward(prompt, frames)
-                with stages.measure("vision"):
-                    h_t = self.model.encode_images(frames[self.lerobot.subgoal_view if self.lerobot else 0][None])
-                with stages.measure("world_model"):
-                    h_t1 = self.model.lam.decoder(h_t, language.z)
-            with stages.measure("actions"):
-                context = self.model.flow.context(h_t, h_t1, language.h_vlm, None)
-                guidance = self.config.flow.guidance_scale if guidance_scale is None else guidance_scale
-                without = None if guidance == 1.0 else self.model.flow.unconditional_context(h_t, language.h_vlm, None)
-                chunk = sample_actions(
-                    self.model.flow, context, x_0, hz, embodiment, state_tensor, state_mask, steps, guidance, without
-                )  # fmt: skip
-                normalised = chunk[0, :count].float().cpu().numpy()
-        features = (h_t[0].float().cpu().numpy(), h_t1[0].float().cpu().numpy())
-        return EngineOutput(normalised, self._denormalise(normalised), *features, self.grid_hw, stages.finish())
+        start_s = time.perf_counter()
+        scale = self.config.flow.guidance_scale if guidance_scale is None else guidance_scale
+        steps = self.config.flow.num_inference_steps if steps is None else steps
+        rows, row = valid_steps(self.config.flow, action_hz), self._embodiment_row(embodiment_id)
+        self._check(primary, wrist, instruction, chunks, scale, steps)
+        clean_rows = 0
+        if prefix is not None:
+            prefix.check(rows, self.statistics.action.size)
+            clean_rows = prefix.delay_steps if prefix.trained else 0
+        with torch.no_grad():
+            packed = self._packed_for(row)
+            plan_key = (steps, action_hz, scale, clean_rows)
+            plan = _kept(self._plans, plan_key, 16, lambda: denoising_plan(packed, steps, action_hz, scale, clean_rows))
+            state_values, state_mask = self._state(state)
+            given = ChunkTensors(
+                frames=torch.stack([prepare_view(image, self.config) for image in (*primary, *wrist)]),
+                prompt=self._prompt(instruction, len(primary), len(wrist)),
+                noise=self._noise(chunks, noise, seed)[:, :rows],
+                state=state_values,
+                state_mask=state_mask,
+                guide=None if prefix is None else self._guide(prefix, rows),
+                subgoal_view=self.lerobot.subgoal_view if self.lerobot else 0,
+            )
+        prepared_s = time.perf_counter()
+        result, stages = self._run(packed, given, plan, (row, plan_key))
+        normalised, h_t, h_t1 = (tensor.float().cpu().numpy() for tensor in (result.actions, result.h_t, result.h_t1))
+        actions = np.stack([self._denormalise(chunk) for chunk in normalised])
+        stages = {"prepare": (prepared_s - start_s) * 1e3, **stages, "total": (time.perf_counter() - start_s) * 1e3}
+        return EngineOutput(normalised, actions, h_t, h_t1, self.grid_hw, stages)
 
     def warm_up(self, primary: int, wrist: int, instruction: str, embodiment_id: int, action_hz: float) -> EngineOutput:
         """One inference on black images, so that the first real one is not slower than the rest."""
@@ -155,20 +218,76 @@ class Engine:
             state = (low + high) / 2
         return self.infer([black] * primary, [black] * wrist, instruction, state, embodiment_id, action_hz, seed=0)
 
-    def _prompt(self, instruction: str, primary: int, wrist: int) -> Any:
-        key = (instruction, primary, wrist)
-        if key not in self._batches:
-            if len(self._batches) > 256:
-                self._batches.clear()
-            self._batches[key] = self.prompts.batch([key]).to(self.device)
-        return self._batches[key]
+    def _run(self, packed: PackedModel, given: ChunkTensors, plan: DenoisingPlan, plan_key: Hashable) -> tuple[Chunks, dict[str, float]]:
+        if not (self._capture and can_capture(given)):
+            return run_directly(packed, on_device(given, self.device), plan, self._stages)
+        captured = _kept(
+            self._captured,
+            capture_key(given, plan_key),
+            8,
+            lambda: CapturedChunk(packed, on_device(given, self.device), plan, CudaMachine(), self._stages),
+        )
+        return captured.run(given)
+
+    def _packed_for(self, row: int) -> PackedModel:
+        return _kept(self._heads, row, 4, lambda: for_embodiment(self.packed, row))
+
+    def _check(self, primary: Sequence[Any], wrist: Sequence[Any], instruction: str, chunks: int, scale: float, steps: int) -> None:
+        if not instruction.strip():
+            raise UserMistake("expected an instruction in words, got an empty text")
+        made_for = self.facts or self.lerobot
+        for kind, images in (("primary", primary), ("wrist", wrist)):
+            cameras = getattr(made_for, f"{kind}_cameras") if made_for else None
+            if cameras is not None and len(images) != len(cameras):
+                named = f" ({', '.join(cameras)})" if cameras else ""
+                raise UserMistake(f"expected {len(cameras)} {kind} image(s){named}, got {len(images)}; the checkpoint was made for these")
+        if not primary:
+            raise UserMistake("expected at least one primary image, got none")
+        if chunks < 1:
+            raise UserMistake(f"expected at least one chunk, got {chunks}")
+        buckets = self.config.flow.num_timestep_buckets
+        if not 1 <= steps <= buckets:
+            raise UserMistake(f"expected 1 to {buckets} denoising steps, got {steps}")
+        if not math.isfinite(scale):
+            raise UserMistake(f"expected a finite guidance scale, got {scale}")
+        if scale != 1.0 and not self.config.flow.cfg_drop_prob > 0.0:
+            warnings.warn(
+                f"guidance {scale:g} mixes in an unconditional embedding this checkpoint never trained (cfg_drop_prob 0); "
+                "use guidance 1 unless you know it helps",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+
+    def _prompt(self, instruction: str, primary: int, wrist: int) -> PromptTensors:
+        def fresh() -> PromptTensors:
+            batch = self._encoder.batch([(instruction, primary, wrist)])
+            spoken = self._encoder.instruction_tokens(instruction)
+            if spoken > MAX_INSTRUCTION_TOKENS:
+                raise UserMistake(f"expected an instruction of at most {MAX_INSTRUCTION_TOKENS} tokens, got {spoken}; shorten it")
+            return prompt_tensors(self.packed, batch.to(self.device))
+
+        return _kept(self._prompts, (instruction, primary, wrist), 256, fresh)
+
+    def _guide(self, prefix: ChunkPrefix, rows: int) -> Guide:
+        if prefix.trained and self.facts is not None and prefix.delay_steps > self.facts.trained_delay_steps:
+            known = self.facts.trained_delay_steps
+            raise UserMistake(
+                f"the checkpoint was trained for prefixes of up to {known} steps, got {prefix.delay_steps}; use a guided prefix"
+            )
+        width = self.config.flow.action_dim
+        mask = prefix_mask(prefix, rows, width, self.statistics.action.size)
+        clean_rows = prefix.delay_steps if prefix.trained else 0
+        target = prefix_target(prefix, rows, width)
+        return Guide(target, mask, clean_rows, prefix.max_weight, prefix.prior_sigma, prefix.jacobian)
 
     def _state(self, state: NDArray[np.floating] | None) -> tuple[Tensor | None, Tensor | None]:
         if not self.config.flow.use_state:
             return None, None
         if state is None or self.statistics.state is None:
             raise UserMistake("the checkpoint uses the robot state; give one and keep its statistics in dataset_statistics.json")
-        raw = np.asarray(state).reshape(-1)
+        raw = np.asarray(state, dtype=np.float64).reshape(-1)
+        if not np.all(np.isfinite(raw)):
+            raise UserMistake(f"expected a finite robot state, got {raw.tolist()}; check joint_states before asking for a chunk")
         if self.lerobot is not None:
             values = self.lerobot.states(raw)
         else:
@@ -176,13 +295,16 @@ class Engine:
         padded = np.zeros(self.config.flow.state_dim, np.float32)
         padded[: len(values)] = values
         mask = np.arange(len(padded)) < len(values)
-        return torch.from_numpy(padded)[None].to(self.device), torch.from_numpy(mask)[None].to(self.device)
+        return torch.from_numpy(padded)[None], torch.from_numpy(mask)[None]
 
-    def _noise(self, noise: Tensor | None, seed: int | None) -> Tensor:
+    def _noise(self, chunks: int, noise: Tensor | None, seed: int | None) -> Tensor:
+        expected = (chunks, *self.noise_shape)
         if noise is None:
             generator = torch.Generator().manual_seed(seed) if seed is not None else None
-            noise = torch.randn(self.noise_shape, generator=generator)
-        return noise.reshape(-1, *noise.shape[-2:]).to(self.device)
+            return torch.randn(expected, generator=generator)
+        if tuple(noise.shape) != expected:
+            raise UserMistake(f"expected noise of shape {expected} (chunks, action_horizon, action_dim), got {tuple(noise.shape)}")
+        return noise.float()
 
     def _denormalise(self, normalised: NDArray[np.float32]) -> NDArray[np.float32]:
         if self.lerobot is not None:
@@ -192,52 +314,24 @@ class Engine:
         # Official folders: masked dimensions were trained as 0 or 1 and are snapped, as the official clients do with the gripper.
         return denormalise_actions(normalised, self.statistics.action, None, tuple(np.flatnonzero(~self.statistics.action.mask)))
 
-    def _valid_steps(self, action_hz: float) -> int:
-        flow = self.config.flow
-        count = math.floor(flow.horizon_s * action_hz) if math.isfinite(action_hz) and action_hz > 0 else 0
-        if count and flow.valid_steps is not None:
-            count = flow.valid_steps
-        if not 1 <= count <= flow.action_horizon:
-            raise UserMistake(
-                f"expected a rate that gives 1 to {flow.action_horizon} actions within the model's horizon of {flow.horizon_s} s, "
-                f"got {action_hz:g} Hz ({count} actions); use the rate of the training"
-            )
-        return count
-
-    def _checked_embodiment(self, embodiment_id: int) -> int:
-        known = self.config.flow.num_embodiments
-        if not 0 <= embodiment_id < known:
-            raise UserMistake(f"expected an embodiment id of 0 to {known - 1}, got {embodiment_id}")
+    def _embodiment_row(self, embodiment_id: int) -> int:
         if self.facts is not None and embodiment_id != self.facts.embodiment_id:
             raise UserMistake(
                 f"the checkpoint was trained for embodiment {self.facts.embodiment_id} ({self.facts.embodiment_tag}), got {embodiment_id}"
             )
         if self.lerobot is not None and embodiment_id != self.lerobot.embodiment_id:
             raise UserMistake(f"the checkpoint was made for embodiment {self.lerobot.embodiment_id}, got {embodiment_id}")
-        return embodiment_id
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16)
+        return self.checkpoint.embodiment_row(embodiment_id)
 
 
-class _StageClock:
-    """Milliseconds per named stage, waiting for the device at the end of each."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._start_s = time.perf_counter()
-        self._stages: dict[str, float] = {}
-
-    @contextmanager
-    def measure(self, name: str) -> Iterator[None]:
-        start_s = time.perf_counter()
-        yield
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-        self._stages[name] = (time.perf_counter() - start_s) * 1e3
-
-    def finish(self) -> dict[str, float]:
-        return self._stages | {"total": (time.perf_counter() - self._start_s) * 1e3}
+def _kept(store: OrderedDict[Hashable, Value], key: Hashable, most: int, make: Callable[[], Value]) -> Value:
+    """The value stored under ``key``, made if need be; the one unused for longest goes when there are more than ``most``."""
+    if key not in store:
+        store[key] = make()
+        if len(store) > most:
+            store.popitem(last=False)
+    store.move_to_end(key)
+    return store[key]
 
 
 def _usable_device(device: str | torch.device) -> torch.device:

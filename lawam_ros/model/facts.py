@@ -1,5 +1,6 @@
 """What a checkpoint of ours says about the robot and the task it was trained for: the ``lawam_ros`` block of its config.yaml."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -17,7 +18,8 @@ class CheckpointFacts:
 
     state, action: slot names of the task contract, in order, per arm. action_mode, state_mode: normalisation ("min_max" or "q99").
     binary_dims: action dimensions trained as 0 or 1. inference_only: the file lacks what only training reads, and
-    the weights of other embodiments.
+    the weights of other embodiments. trained_delay_steps: longest committed prefix (steps of action_hz) the training conditioned chunks
+    on, 0 where it knew none. data_sha256: hash of the training data, empty where it is not known.
     training: anything worth remembering about how it was made.
     """
 
@@ -35,6 +37,8 @@ class CheckpointFacts:
     state_mode: str = "min_max"
     binary_dims: tuple[int, ...] = ()
     inference_only: bool = False
+    trained_delay_steps: int = 0
+    data_sha256: str = ""
     training: Mapping[str, Any] = field(default_factory=dict)
 
     def to_mapping(self) -> dict[str, Any]:
@@ -62,12 +66,22 @@ def facts_from_mapping(mapping: Mapping[str, Any], where: str) -> CheckpointFact
         state_mode=fields.choice("state_mode", modes),
         binary_dims=tuple(int(dim) for dim in fields.raw("binary_dims")),
         inference_only=fields.flag("inference_only"),
+        # Checkpoints written before these two were known lack them.
+        trained_delay_steps=fields.integer("trained_delay_steps", 0, 1000) if fields.has("trained_delay_steps") else 0,
+        data_sha256=_hash(fields, where) if fields.has("data_sha256") else "",
         training=fields.raw("training"),
     )
     for key in ("flow_dropout", "squashed_images"):
         fields.has(key)  # belong to the model configuration
     fields.done()
     return facts
+
+
+def _hash(fields: Fields, where: str) -> str:
+    value = fields.raw("data_sha256")
+    if not isinstance(value, str) or re.fullmatch(r"|[0-9a-f]{64}", value) is None:
+        raise UserMistake(f"{where}.data_sha256: expected 64 hexadecimal digits or an empty text, got {value!r}")
+    return value
 
 
 def check_contract(facts: CheckpointFacts, policy: PolicyContract, embodiment_id: int, where: str) -> None:

@@ -1,10 +1,12 @@
 """The action expert: velocity of the action chunk under conditional flow matching."""
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
+from lawam_ros.contract.errors import UserMistake
 from lawam_ros.model.config import FlowConfig
 from lawam_ros.model.dit import AlternateVLDiT, KeyValue, tile
 from lawam_ros.model.embodiment_linear import EmbodimentEncoder, EmbodimentMlp
@@ -57,6 +59,11 @@ class FlowHead(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         return self.cfg_embeddings.dtype
+
+    @property
+    def tokens_before_actions(self) -> int:
+        """Number of tokens that :meth:`prefix` puts before the action tokens."""
+        return int(self.config.use_state) + max(0, self.config.num_target_vision_tokens)
 
     def time_grid(self, action_hz: Tensor, length: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Times i / hz in s (B, T), validity (B, T) and number of valid steps (B,) for frequencies (B,).
@@ -165,6 +172,22 @@ class ChunkInputs:
     prefix: Tensor | None
     time_code: Tensor
     token_mask: Tensor
+
+
+def valid_steps(config: FlowConfig, action_hz: float) -> int:
+    """Number of actions of one chunk: floor(horizon_s * action_hz) in double precision, as the official runner counts them.
+
+    Raises UserMistake for a rate that gives none or more than a chunk has rows.
+    """
+    count = math.floor(config.horizon_s * action_hz) if math.isfinite(action_hz) and action_hz > 0 else 0
+    if count and config.valid_steps is not None:
+        count = config.valid_steps
+    if not 1 <= count <= config.action_horizon:
+        raise UserMistake(
+            f"expected a rate that gives 1 to {config.action_horizon} actions within the model's horizon of {config.horizon_s} s, "
+            f"got {action_hz:g} Hz ({count} actions); use the rate of the training"
+        )
+    return count
 
 
 def time_grid(action_hz: Tensor, horizon_s: float, length: int, valid_steps: int | None = None) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,5 +1,7 @@
 """Camera images to what the two vision towers read: the same path for the policy and the latent action model."""
 
+from typing import Any
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -22,22 +24,28 @@ def to_uint8_rgb(image: NDArray[np.generic]) -> NDArray[np.uint8]:
     if image.ndim != 3 or image.shape[2] not in (1, 3) or 0 in image.shape:
         raise UserMistake(f"expected an image of shape (H, W), (H, W, 1) or (H, W, 3), got {image.shape}")
     if image.dtype != np.uint8:
-        values = image.astype(np.float32)
+        # In the image's own precision: truncation makes a whole grey level of a rounding error.
+        floating = np.issubdtype(image.dtype, np.floating)
+        values: NDArray[Any] = image if floating else image.astype(np.float32)
         if not np.all(np.isfinite(values)):
             raise UserMistake("expected an image of finite numbers, got NaN or infinity")
-        if np.issubdtype(image.dtype, np.floating) and values.max() <= 1.0 + 1e-6:
+        if floating and float(values.max()) <= 1.0 + 1e-6:
             values = values * 255.0
         image = np.clip(values, 0.0, 255.0).astype(np.uint8)
     return np.ascontiguousarray(np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image).astype(np.uint8, copy=False)
 
 
-def prepare_image(image: NDArray[np.generic], size: int = 256, centre_crop_90: bool = False) -> Tensor:
-    """One camera image to uint8 (3, size, size): width capped at 4:3, optional centre crop of 90 % area, antialiased resize."""
+def prepare_image(image: NDArray[np.generic], size: int | tuple[int, int] = 256, centre_crop_90: bool = False) -> Tensor:
+    """One camera image to uint8 (3, size, size): width capped at 4:3, optional centre crop of 90 % area, antialiased resize.
+
+    size: side in pixels, or (height, width).
+    """
     chw = torch.from_numpy(to_uint8_rgb(image)).permute(2, 0, 1)
     chw = _cap_width(chw)
     if centre_crop_90:
         chw = _centre_crop_90(chw)
-    return resize_uint8(chw, size, size)
+    height, width = (size, size) if isinstance(size, int) else size
+    return resize_uint8(chw, height, width)
 
 
 def prepare_view(image: NDArray[np.generic], config: ModelConfig) -> Tensor:

@@ -54,7 +54,7 @@ class LaWAM(nn.Module):
         self.act_query = nn.Parameter(0.02 * torch.randn(config.action_queries, config.vlm_dim))
         self.flow_action_query = nn.Parameter(0.02 * torch.randn(config.flow_queries, config.vlm_dim))
         self.vlm = QwenAdapter(config.base_vlm, config.language_layers, config.image_size)
-        self.vlm_to_lam = QueryHead(config.vlm_dim, config.lam.code_dim, config.lam.num_queries)
+        self.vlm_to_lam = QueryHead(config.vlm_dim, config.lam.code_dim)
         self.lam = LatentActionModel(config)
         self.flow = FlowHead(config.flow)
 

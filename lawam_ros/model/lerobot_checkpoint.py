@@ -4,20 +4,20 @@ Two sets of fields exist: the current one has ``action_horizon`` (valid steps) a
 ``action_hz`` and ``flow_horizon_sec``. Unknown fields are ignored, missing ones have the defaults of LeRobot's policy ``lawam``.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
-from transformers.utils import cached_file
 
 from lawam_ros.contract.errors import UserMistake
+from lawam_ros.model.architecture_files import base_vlm, read_json
 from lawam_ros.model.config import AFTER_WRIST, BEFORE_WRIST, ModelConfig, assemble
 from lawam_ros.model.lerobot_processing import FeatureScale, LeRobotProcessing, OutputStep
-from lawam_ros.model.normalisation import DatasetStatistics, Vector, statistics_from_mapping
+from lawam_ros.model.normalisation import DatasetStatistics, Statistics, Vector
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 PROCESSORS = ("policy_preprocessor.json", "policy_postprocessor.json")
@@ -82,11 +82,11 @@ def is_lerobot_folder(path: Path) -> bool:
 
 def read_lerobot_folder(folder: Path) -> LeRobotFolder:
     """Configuration and processing. UserMistake in one sentence for what is missing, unknown or contradictory."""
-    content = _read_json(folder / CONFIG)
+    content = _read(folder / CONFIG)
     if content.get("type") != "lawam":
         raise UserMistake(f"{folder / 'config.json'}: expected a policy of type 'lawam', got {content.get('type')!r}")
     fields = _DEFAULTS | content
-    inputs, outputs = (_steps(_read_json(folder / name), folder / name) for name in PROCESSORS)
+    inputs, outputs = (_steps(_read(folder / name), folder / name) for name in PROCESSORS)
     unknown = sorted({name for name, _ in inputs} - _INPUT_STEPS | {name for name, _ in outputs} - {*_OUTPUT_KINDS, "device_processor"})
     if unknown:
         raise UserMistake(f"{folder}: unknown processor steps {', '.join(unknown)}; this version knows those of LeRobot's policy 'lawam'")
@@ -104,14 +104,18 @@ def read_lerobot_folder(folder: Path) -> LeRobotFolder:
 
 def lerobot_statistics(processing: LeRobotProcessing) -> dict[str, DatasetStatistics]:
     """The statistics in the form of official folders, under the one tag LeRobot; the stored mask has no effect there."""
-    entry = {name: dict(scale.statistics) for name, scale in (("action", processing.action), ("state", processing.state)) if scale}
-    for statistics in entry.values():
-        statistics.pop("mask", None)
-    return {TAG: statistics_from_mapping(TAG, entry, TAG)}
+    state = None if processing.state is None else _plain(processing.state, processing.state.size)
+    return {TAG: DatasetStatistics(TAG, _plain(processing.action, processing.action_size), state)}
+
+
+def _plain(scale: FeatureScale, size: int) -> Statistics:
+    kept = {name: vector for name, vector in scale.statistics.items() if len(vector) == size}
+    minimum, maximum, q01, q99, mean, std = (kept.get(name) for name in ("min", "max", "q01", "q99", "mean", "std"))
+    return Statistics(minimum, maximum, q01, q99, mean, std, np.ones(size, bool))
 
 
 def _config(folder: Path, fields: Mapping[str, Any], texts: Mapping[str, Any], action_hz: float) -> ModelConfig:
-    base_vlm, tokenizer = _base_vlm(str(texts.get("model_id") or fields["base_vlm"]), folder)
+    base = base_vlm(str(texts.get("model_id") or fields["base_vlm"]), folder, folder / CONFIG)
     chunk_size = int(fields["chunk_size"])
     # The older fields: a product in double precision, cut to whole steps.
     valid = int(fields.get("action_horizon") or min(chunk_size, int(fields["flow_horizon_sec"] * action_hz)))
@@ -130,12 +134,12 @@ def _config(folder: Path, fields: Mapping[str, Any], texts: Mapping[str, Any], a
             raise UserMistake(f"{folder / CONFIG}: {key}: only true is supported, got {fields[key]!r}")
     vision = {key.removeprefix("dinov3_"): value for key, value in fields.items() if key.startswith("dinov3_") and key in _DEFAULTS}
     config = assemble(
-        base_vlm=base_vlm,
+        base_vlm=base.config,
         language_layers=fields["keep_llm_first_n_layers"],
         vision_encoder={"model_type": "dinov3_vit", "patch_size": fields["lam_patch_size"], **vision},
         lam={key: fields[f"lam_{key}"] for key in _LAM_KEYS if f"lam_{key}" in fields},
         action_model=action_model,
-        tokenizer=tokenizer,
+        tokenizer=str(base.folder),
         centre_crop_90=False,
         where=str(folder / CONFIG),
         prompt={
@@ -154,20 +158,15 @@ def _processing(
     outputs: list[tuple[str, dict[str, Any]]],
     action_hz: float,
 ) -> LeRobotProcessing:
-    scale_step = _only(outputs, "unnormalizer_processor", folder)
-    statistics = _read_statistics(folder, scale_step)
-    modes = scale_step.get("norm_map") or fields.get("normalization_mapping") or {}
-    epsilon = float(scale_step.get("eps", 1e-8))
-    action = FeatureScale(ACTION, modes.get("ACTION", "MIN_MAX"), statistics.get(ACTION, {}), epsilon)
+    action_size = int(fields["output_features"][ACTION]["shape"][0])
+    out_step = _only(outputs, "unnormalizer_processor", folder)
+    action = _scale(folder, out_step, out_step, ACTION, fields)
+    if action.size not in (0, action_size):
+        raise UserMistake(f"{folder}: config.json says {action_size} action dimensions, the statistics have {action.size}")
     state = None
     if fields["flow_use_state"]:
-        state = FeatureScale(STATE, modes.get("STATE", "MIN_MAX"), statistics.get(STATE, {}), epsilon)
-    for scale in filter(None, (action, state)):
-        scale.check(str(folder))
-    action_size = int(fields["output_features"][ACTION]["shape"][0])
-    known = {len(vector) for vector in action.statistics.values()}
-    if known - {action_size}:
-        raise UserMistake(f"{folder}: config.json says {action_size} action dimensions, the statistics have {known}")
+        in_step = next((settings for name, settings in inputs if name == "normalizer_processor"), out_step)
+        state = _scale(folder, in_step, out_step, STATE, fields)
     primary = tuple(prepared.get("primary_image_features") or fields.get("primary_image_features") or ())
     if not primary:
         raise UserMistake(f"{folder / 'config.json'}: expected primary_image_features to name at least one camera, found none")
@@ -195,19 +194,14 @@ def _output_step(name: str, step: Mapping[str, Any]) -> OutputStep:
     return OutputStep(_OUTPUT_KINDS[name], int(step.get("gripper_dim", 0)), float(step.get("threshold", 0.5)))
 
 
-def _base_vlm(name: str, folder: Path) -> tuple[dict[str, Any], str]:
-    """Configuration and tokenizer of the base model: in a folder near the checkpoint, or from the hub and its cache."""
-    for base in (folder.resolve(), *list(folder.resolve().parents)[:3]):
-        if (base / name / CONFIG).is_file():
-            return _read_json(base / name / CONFIG), str(base / name)
-    try:
-        found = cached_file(name, CONFIG)
-    except (OSError, ValueError) as error:
-        raise UserMistake(
-            f"{folder / 'config.json'}: base_vlm says {name!r}, which is neither a folder in {folder} or above it nor reachable on the hub"
-            "; copy config.json and the tokenizer of the base model there"
-        ) from error
-    return _read_json(Path(str(found))), name
+def _scale(folder: Path, step: Mapping[str, Any], stored_by: Mapping[str, Any], feature: str, fields: Mapping[str, Any]) -> FeatureScale:
+    """Normalisation of a feature as ``step`` says, with the statistics file of ``stored_by``, which a folder that scales nothing lacks."""
+    modes = step.get("norm_map") or fields.get("normalization_mapping") or {}
+    mode = modes.get("ACTION" if feature == ACTION else "STATE", "MIN_MAX")
+    stored = {} if mode == "IDENTITY" and not stored_by.get("state_file") else _read_statistics(folder, stored_by)
+    scale = FeatureScale(feature, mode, stored.get(feature, {}), float(step.get("eps", 1e-8)))
+    scale.check(str(folder))
+    return scale
 
 
 def _steps(content: Mapping[str, Any], path: Path) -> list[tuple[str, dict[str, Any]]]:
@@ -242,13 +236,7 @@ def _read_statistics(folder: Path, step: Mapping[str, Any]) -> dict[str, dict[st
     return statistics
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserMistake(f"expected {path.name} in {path.parent}, found no such file; a LeRobot folder has it next to config.json")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserMistake(f"{path}: not valid JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise UserMistake(f"{path}: expected a mapping at the top, got {type(content).__name__}")
-    return content
+    return read_json(path)

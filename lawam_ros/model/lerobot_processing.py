@@ -40,11 +40,21 @@ class FeatureScale:
         low, span = self._low_and_span()
         return ((normalised + 1.0) / 2.0 * span + low).astype(np.float32)
 
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Names of the statistics the mode reads."""
+        return ("mean", "std") if self.mode == "MEAN_STD" else _BOUNDS.get(self.mode, ())
+
+    @property
+    def size(self) -> int:
+        """Dimensions D of the feature, 0 where no statistics say it."""
+        return next((len(self.statistics[name]) for name in (*self.needed, "min", "mean") if name in self.statistics), 0)
+
     def check(self, where: str) -> None:
-        """UserMistake for an unknown mode, and for statistics it needs that are missing, not finite or of different length."""
+        """UserMistake for an unknown mode, and for statistics it reads that are missing, not finite, of different length or reversed."""
         if self.mode not in NORMALISATIONS:
             raise UserMistake(f"{where}: {self.feature}: expected a normalisation out of {', '.join(NORMALISATIONS)}, got {self.mode!r}")
-        needed = ("mean", "std") if self.mode == "MEAN_STD" else _BOUNDS.get(self.mode, ())
+        needed = self.needed
         missing = [name for name in needed if name not in self.statistics]
         if missing:
             raise UserMistake(f"{where}: statistics {', '.join(f'{self.feature}.{name}' for name in missing)} are missing ({self.mode})")
@@ -53,6 +63,13 @@ class FeatureScale:
                 raise UserMistake(f"{where}: {self.feature}.{name}: expected finite numbers, got NaN or infinity")
         if len({self.statistics[name].shape for name in needed}) > 1:
             raise UserMistake(f"{where}: {self.feature}: expected statistics of one length")
+        if self.mode in _BOUNDS:
+            low, high = needed
+            reversed_dims = np.flatnonzero(self.statistics[high] < self.statistics[low])
+            if reversed_dims.size:
+                raise UserMistake(
+                    f"{where}: {self.feature}: expected {low} <= {high}, dimension {reversed_dims[0]} has it the other way round"
+                )
 
     def _of(self, name: str) -> Vector:
         return self.statistics[name]
@@ -125,9 +142,8 @@ class LeRobotProcessing:
         if self.state is None:
             raise UserMistake("this checkpoint uses no robot state")
         raw = np.asarray(raw, dtype=np.float32)
-        sizes = {vector.shape[-1] for vector in self.state.statistics.values()}
-        if sizes and raw.shape[-1] not in sizes:
-            raise UserMistake(f"expected a state of {sizes.pop()} numbers as in the checkpoint's statistics, got {raw.shape[-1]}")
+        if self.state.size not in (0, raw.shape[-1]):
+            raise UserMistake(f"expected a state of {self.state.size} numbers as in the checkpoint's statistics, got {raw.shape[-1]}")
         if not np.all(np.isfinite(raw)):
             raise UserMistake("expected a finite robot state, got NaN or infinity")
         return self.state.normalise(raw)

@@ -63,6 +63,8 @@ def load_statistics(path: Path) -> dict[str, DatasetStatistics]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise UserMistake(f"{path}: not valid JSON ({error})") from error
+    if not isinstance(content, dict) or not content or not all(isinstance(entry, dict) for entry in content.values()):
+        raise UserMistake(f"{path}: expected statistics per embodiment tag, got {type(content).__name__} without any")
     return {tag: statistics_from_mapping(tag, entry, str(path)) for tag, entry in content.items()}
 
 
@@ -81,7 +83,7 @@ def _statistics(entry: Mapping[str, Any], where: str) -> Statistics:
     vectors: dict[str, Vector | None] = {}
     sizes = {}
     for key in ("min", "max", "q01", "q99", "mean", "std"):
-        vector = None if entry.get(key) is None else np.asarray(entry[key], dtype=np.float32).reshape(-1)
+        vector = None if entry.get(key) is None else _vector(entry[key], f"{where}.{key}")
         if vector is not None:
             sizes[key] = len(vector)
             if not np.all(np.isfinite(vector)):
@@ -93,7 +95,22 @@ def _statistics(entry: Mapping[str, Any], where: str) -> Statistics:
     mask = np.asarray(entry.get("mask", [True] * size), dtype=bool)
     if set(sizes.values()) != {size} or mask.shape != (size,):
         raise UserMistake(f"{where}: expected vectors of one length, got {sizes} and a mask of {mask.size}")
+    for low, high in (("min", "max"), ("q01", "q99")):
+        lower, upper = vectors[low], vectors[high]
+        if lower is not None and upper is not None and np.any(upper < lower):
+            dim = int(np.flatnonzero(upper < lower)[0])
+            raise UserMistake(
+                f"{where}: expected {low} <= {high}, got {low} {lower[dim]:g} and {high} {upper[dim]:g} at dimension {dim}; "
+                "compute the statistics again"
+            )
     return Statistics(vectors["min"], vectors["max"], vectors["q01"], vectors["q99"], vectors["mean"], vectors["std"], mask)
+
+
+def _vector(values: Any, where: str) -> Vector:
+    try:
+        return np.asarray(values, dtype=np.float32).reshape(-1)
+    except (TypeError, ValueError) as error:
+        raise UserMistake(f"{where}: expected a list of numbers, got {values!r}; compute the statistics again") from error
 
 
 def pick_statistics(statistics: Mapping[str, DatasetStatistics], tag: str | None) -> DatasetStatistics:

@@ -86,6 +86,11 @@ def compare(tensor: str, expected: Tensor | NDArray[Any], got: Tensor | NDArray[
     return ParityRow(tensor, float(np.abs(wanted - found).max()) if wanted.size else 0.0, tolerance)
 
 
+def not_comparable(tensor: str, reason: str) -> ParityRow:
+    """Row of a recorded tensor that cannot be computed here, and why: it counts as missed, not as passed over."""
+    return ParityRow(tensor, float("inf"), EXACT, reason)
+
+
 def uncompared(case: GoldenCase, rows: Iterable[ParityRow]) -> list[str]:
     """Stored tensors without a row: inputs, and what nothing here computes."""
     return sorted(set(case.tensors) - {row.tensor for row in rows})

@@ -7,10 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lawam_ros.contract.errors import UserMistake
 from lawam_ros.model.checkpoint import Checkpoint, load_checkpoint
 from lawam_ros.model.image_preparation import image_patches, prepare_image
-from lawam_ros.model.normalisation import denormalise_actions, normalise_state, pick_statistics
-from lawam_ros.model.parity import ACTIONS, EXACT, HIDDEN, GoldenCase, ParityRow, compare, read_case
+from lawam_ros.model.normalisation import pick_statistics
+from lawam_ros.model.parity import ACTIONS, EXACT, HIDDEN, GoldenCase, ParityRow, compare, not_comparable, read_case
+from lawam_ros.model.parity_clients import client_rules
+from lawam_ros.model.parity_engine import compare_engine
 from lawam_ros.model.position_codes import physical_time_code
 from lawam_ros.model.prompt import PromptEncoder, chat_text
 from lawam_ros.model.sampler import sample_actions
@@ -27,9 +30,13 @@ def compare_inference(case: GoldenCase) -> list[ParityRow]:
     checkpoint = load_checkpoint(case.folder / case.setting("run"))
     traces = trace_case(checkpoint, settings, inputs)
     rows = [_compare(key, case.tensors[key], traces[key], settings) for key in sorted(case.tensors) if key in traces]
+    rows += _robot_units(case, checkpoint, inputs, traces)
+    rows += compare_engine(case, checkpoint, inputs["flow/noise"], traces)
     texts = [chat_text(e["lang"], e["n_primary"], e["n_wrist"], checkpoint.config) for e in settings["examples"]]
-    same = texts == case.setting("chat_text_before_image_expansion")
-    return [ParityRow("chat text", 0.0 if same else float("inf"), EXACT, "" if same else f"got {texts}"), *rows]
+    if (stored := settings.get("chat_text_before_image_expansion")) is not None:
+        same = texts == stored
+        rows.insert(0, ParityRow("chat text", 0.0 if same else float("inf"), EXACT, "" if same else f"got {texts}"))
+    return rows
 
 
 def trace_case(checkpoint: Checkpoint, settings: Mapping[str, Any], inputs: Mapping[str, Tensor]) -> Traces:
@@ -39,7 +46,8 @@ def trace_case(checkpoint: Checkpoint, settings: Mapping[str, Any], inputs: Mapp
     frames = _frames(inputs, examples, config.centre_crop_90, traces)
     encoder = PromptEncoder(config)
     prompt = encoder.batch([(e["lang"], e["n_primary"], e["n_wrist"]) for e in examples])
-    state, state_mask = _state(checkpoint, settings, inputs, traces)
+    traces |= _state(checkpoint, settings, inputs)
+    state, state_mask = (traces["flow/state"], traces["flow/state_mask"]) if config.flow.use_state else (None, None)
     hz = torch.tensor([e["action_hz"] for e in examples], dtype=torch.float32)
     embodiment = torch.tensor([e["embodiment_id"] for e in examples])
     everything = torch.cat(frames)
@@ -53,7 +61,8 @@ def trace_case(checkpoint: Checkpoint, settings: Mapping[str, Any], inputs: Mapp
         h_t = model.encode_images(firsts)
         h_t1 = model.lam.decoder(h_t, language.z)
         context = model.flow.context(h_t, h_t1, language.h_vlm, language.attention_mask)
-        guidance = float(settings["guidance_scale"])
+        asked = settings["guidance_scale"]
+        guidance = config.flow.guidance_scale if asked is None else float(asked)
         without = None if guidance == 1.0 else model.flow.unconditional_context(h_t, language.h_vlm, language.attention_mask)
         actions = sample_actions(
             model.flow,
@@ -66,7 +75,7 @@ def trace_case(checkpoint: Checkpoint, settings: Mapping[str, Any], inputs: Mapp
             steps=settings["num_inference_steps"],
             guidance_scale=guidance,
             unconditional=without,
-            padded=bool(settings["return_padded"]),
+            padded=bool(settings.get("return_padded", False)),
             observe=_step_observer(traces),
         )
         traces["flow/cond_vlm"] = model.flow.enc_vlm(language.h_vlm)
@@ -78,9 +87,9 @@ def trace_case(checkpoint: Checkpoint, settings: Mapping[str, Any], inputs: Mapp
         "proc/attention_mask": prompt.attention_mask.long(),
         "proc/act_placeholder_mask": prompt.act_mask,
         "proc/flow_placeholder_mask": prompt.flow_mask,
-        "proc/image_grid_thw": torch.tensor([[1, *config.lam.grid_hw]] * sum(views)),
-        "proc/pixel_values_rows": pixels[:: settings["pixel_values_rows_stride"]],
-        "proc/primary_image_rows": model.lam.vision_encoder.normalise(firsts)[:, :, :: settings["primary_image_row_stride"]],
+        "proc/image_grid_thw": torch.tensor([[1, config.image_size // model.vlm.patch, config.image_size // model.vlm.patch]] * sum(views)),
+        "proc/pixel_values_rows": pixels[:: settings.get("pixel_values_rows_stride") or 1],
+        "proc/primary_image_rows": model.lam.vision_encoder.normalise(firsts)[:, :, :: settings.get("primary_image_row_stride") or 1],
         "vlm/position_ids_used": torch.arange(length).expand(3, batch, length),
         "vlm/h_vlm": language.h_vlm,
         "vlm/pred_latent": language.z,
@@ -92,15 +101,30 @@ def trace_case(checkpoint: Checkpoint, settings: Mapping[str, Any], inputs: Mapp
         "flow/action_hz": hz,
         "flow/embodiment_id": embodiment,
         "out/normalized_actions": actions,
-        "out/unnormalized_actions": _denormalised(checkpoint, settings, actions),
     }
     return traces
 
 
-def _denormalised(checkpoint: Checkpoint, settings: Mapping[str, Any], actions: Tensor) -> Tensor:
-    statistics = pick_statistics(checkpoint.statistics, settings["stat_key"]).action
-    snap = (statistics.size - 1,) if settings["client"] == "libero" else ()
-    return torch.from_numpy(denormalise_actions(actions.numpy(), statistics, snap_dims=snap))
+def _robot_units(case: GoldenCase, checkpoint: Checkpoint, inputs: Mapping[str, Tensor], traces: Traces) -> list[ParityRow]:
+    """Normalised states and physical actions by the rules of the case's client, as recorded."""
+    states = {f"inputs/state_raw/{i}": f"inputs/state_normalized/{i}" for i in range(len(case.settings["examples"]))}
+    asked = {given: wanted for given, wanted in states.items() if given in inputs and wanted in case.tensors}
+    physical = "out/unnormalized_actions"
+    try:
+        statistics = pick_statistics(checkpoint.statistics, case.settings.get("stat_key"))
+        rules = client_rules(case.settings.get("client"), statistics)
+        rows = []
+        for given, wanted in asked.items() if statistics.state else ():
+            assert statistics.state is not None
+            stored = case.tensors[wanted]
+            got = torch.from_numpy(rules.state(inputs[given].numpy(), statistics.state))
+            rows.append(compare(wanted, stored, got.reshape(stored.shape) if got.numel() == stored.numel() else got, HIDDEN))
+        if physical in case.tensors:
+            got = torch.from_numpy(rules.actions(traces["out/normalized_actions"].numpy(), statistics.action))
+            rows.append(compare(physical, case.tensors[physical], got, ACTIONS))
+        return rows
+    except UserMistake as error:
+        return [not_comparable(key, str(error)) for key in (*asked.values(), physical) if key in case.tensors]
 
 
 def _frames(inputs: Mapping[str, Tensor], examples: list[dict[str, Any]], centre_crop_90: bool, traces: Traces) -> list[Tensor]:
@@ -117,20 +141,21 @@ def _frames(inputs: Mapping[str, Tensor], examples: list[dict[str, Any]], centre
     return frames
 
 
-def _state(
-    checkpoint: Checkpoint, settings: Mapping[str, Any], inputs: Mapping[str, Tensor], traces: Traces
-) -> tuple[Tensor | None, Tensor | None]:
-    flow, examples = checkpoint.config.flow, settings["examples"]
-    state, mask = torch.zeros(len(examples), flow.state_dim), torch.zeros(len(examples), flow.state_dim, dtype=torch.bool)
-    statistics = pick_statistics(checkpoint.statistics, settings["stat_key"]).state
+def _state(checkpoint: Checkpoint, settings: Mapping[str, Any], inputs: Mapping[str, Tensor]) -> Traces:
+    """What the action expert gets: the last row of each recorded normalised state, padded or cut, and which of it exists."""
+    size, examples = checkpoint.config.flow.state_dim, settings["examples"]
+    state, mask = torch.zeros(len(examples), size), torch.zeros(len(examples), size, dtype=torch.bool)
     for index, example in enumerate(examples):
-        if example["has_state"] and statistics is not None:
-            values = torch.from_numpy(normalise_state(inputs[f"inputs/state_raw/{index}"].numpy(), statistics))
-            traces[f"inputs/state_normalized/{index}"] = values
-            state[index, : values.shape[-1]] = values.reshape(-1)
-            mask[index, : values.shape[-1]] = True
-    traces |= {"flow/state": state, "flow/state_mask": mask}
-    return (state, mask) if flow.use_state else (None, None)
+        if example.get("has_state"):
+            values = inputs[f"inputs/state_normalized/{index}"]
+            values = values.reshape(-1, values.shape[-1])[-1, :size]
+            state[index, : len(values)], mask[index, : len(values)] = values, True
+            if f"inputs/state_mask/{index}" in inputs:
+                known = inputs[f"inputs/state_mask/{index}"].bool()
+                known = known.reshape(-1, known.shape[-1])[-1, :size]
+                mask[index, : len(known)] &= known
+                mask[index, len(known) :] = False
+    return {"flow/state": state, "flow/state_mask": mask}
 
 
 def _step_observer(traces: Traces) -> Any:
@@ -183,7 +208,7 @@ def _input_recorder(name: str, traces: Traces) -> Any:
 
 def _compare(key: str, expected: Tensor, got: Tensor, settings: Mapping[str, Any]) -> ParityRow:
     if key.startswith("proc/resized_"):
-        got = got[:: settings["resized_frames_row_stride"]]
+        got = got[:: settings.get("resized_frames_row_stride") or 1]
     if not expected.is_floating_point():
         return compare(key, expected, got, EXACT)
     return compare(key, expected, got, ACTIONS if key.startswith(("out/", "flow/x_t", "flow/velocity")) else HIDDEN)

@@ -20,7 +20,8 @@ from lawam_ros.model.sampler import sample_actions
 
 def compare_lerobot(case: GoldenCase) -> list[ParityRow]:
     """Run the folder the case names (with the weights it names) in float32 on the CPU and compare every stored tensor."""
-    weights = case.folder / str(case.setting("weights")).split(",")[0]
+    # The setting may go on after the path: "PATH, keys renamed as ...".
+    weights = case.folder / str(case.setting("weights")).split(",")[0].strip()
     checkpoint = load_checkpoint(case.folder / case.setting("run"), weights=weights)
     processing = checkpoint.lerobot
     if processing is None:
@@ -71,21 +72,36 @@ def _prepared(case: GoldenCase, checkpoint: Checkpoint, processing: LeRobotProce
 
 def _chunks(case: GoldenCase, checkpoint: Checkpoint, processing: LeRobotProcessing) -> dict[str, Any]:
     cameras = (*processing.primary_cameras, *processing.wrist_cameras)
-    ready = torch.stack([case.tensor(f"inputs/{camera}_256") for camera in cameras])
-    squashed = torch.stack([squash_image(image, checkpoint.config.image_size) for image in _raw_images(case, processing)])
     traces: dict[str, Any] = {}
-    for key, frames in (("out_256", ready), ("out_raw", squashed)):
-        chunk = _chunk(case, checkpoint, processing, frames).numpy()
-        traces[f"{key}/action_chunk_normalized"] = chunk[..., : processing.action_size]
-        traces[f"{key}/action_chunk_postprocessed"] = processing.actions(chunk)
-    for key in case.tensors:
-        if match := re.fullmatch(r"out_raw/resized_rows(\d+)", key):
-            traces[key] = squashed[processing.subgoal_view, :, :: int(match[1])]
+    if _has(case, "out_256/"):
+        ready = torch.stack([case.tensor(f"inputs/{camera}_256") for camera in cameras])
+        traces |= _outputs("out_256", case, checkpoint, processing, ready)
+    if _has(case, "out_raw/"):
+        squashed = torch.stack([squash_image(image, checkpoint.config.image_size) for image in _raw_images(case, processing)])
+        traces |= _outputs("out_raw", case, checkpoint, processing, squashed)
+        for key in case.tensors:
+            if match := re.fullmatch(r"out_raw/resized_rows(\d+)", key):
+                traces[key] = squashed[processing.subgoal_view, :, :: int(match[1])]
     return traces
+
+
+def _has(case: GoldenCase, prefix: str) -> bool:
+    return any(key.startswith(prefix) for key in case.tensors)
+
+
+def _outputs(prefix: str, case: GoldenCase, checkpoint: Checkpoint, processing: LeRobotProcessing, frames: Tensor) -> dict[str, Any]:
+    chunk = _chunk(case, checkpoint, processing, frames).numpy()
+    return {
+        f"{prefix}/action_chunk_normalized": chunk[..., : processing.action_size],
+        f"{prefix}/action_chunk_postprocessed": processing.actions(chunk),
+    }
 
 
 def _chunk(case: GoldenCase, checkpoint: Checkpoint, processing: LeRobotProcessing, frames: Tensor) -> Tensor:
     model, guidance = checkpoint.model, checkpoint.config.flow.guidance_scale
+    # The older code asks for valid rows only; rows beyond them are masked anyway.
+    noise = case.tensor("inputs/noise")
+    noise = torch.nn.functional.pad(noise, (0, 0, 0, max(0, checkpoint.config.flow.action_horizon - noise.shape[1])))
     state, mask = _state(case, checkpoint, processing) if checkpoint.config.flow.use_state else (None, None)
     with torch.inference_mode():
         language = model.vlm_forward(_prompt(case, checkpoint, processing), frames)
@@ -93,14 +109,14 @@ def _chunk(case: GoldenCase, checkpoint: Checkpoint, processing: LeRobotProcessi
         context = model.flow.context(h_t, model.lam.decoder(h_t, language.z), language.h_vlm, None)
         without = None if guidance == 1.0 else model.flow.unconditional_context(h_t, language.h_vlm, None)
         return sample_actions(
-            model.flow, context, case.tensor("inputs/noise"), torch.tensor([processing.action_hz]),
-            torch.tensor([processing.embodiment_id]), state, mask, None, guidance, without,
+            model.flow, context, noise, torch.tensor([processing.action_hz]),
+            torch.tensor([processing.embodiment_id]), state, mask, case.settings.get("num_inference_steps"), guidance, without,
         )  # fmt: skip
 
 
 def _raw_images(case: GoldenCase, processing: LeRobotProcessing) -> Sequence[NDArray[np.uint8]]:
     """Camera images of the inference case this one repeats: "cases/NAME, example INDEX"."""
-    match = re.search(r"cases/(\w+)(?:.*?example (\d+))?", str(case.setting("compared_with")))
+    match = re.search(r"cases/([\w.-]+)(?:.*?example (\d+))?", str(case.setting("compared_with")))
     if match is None:
         raise UserMistake(f"golden case '{case.name}': expected compared_with to name a case, got {case.setting('compared_with')!r}")
     inputs, index = read_case(case.folder, match[1]), match[2] or "0"

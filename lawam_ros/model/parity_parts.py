@@ -1,7 +1,7 @@
 """Cases of single parts: image preparation, helpers of the prompt and the time grid, normalisation."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -22,7 +22,7 @@ from lawam_ros.model.normalisation import (
     normalise_state,
     statistics_from_mapping,
 )
-from lawam_ros.model.parity import ARITHMETIC, EXACT, GoldenCase, ParityRow, compare
+from lawam_ros.model.parity import ARITHMETIC, EXACT, GoldenCase, ParityRow, compare, not_comparable
 from lawam_ros.model.position_codes import physical_time_code
 from lawam_ros.model.prompt import placeholder_masks, prompt_texts
 
@@ -31,14 +31,12 @@ _BASE_FRAMEWORK_GRIPPER = 6
 
 def compare_image_preparation(case: GoldenCase) -> list[ParityRow]:
     """Every ``<image>/input`` through the plain preparation and through the one with the 90 % centre crop."""
-    height, width = case.setting("target_hw")
-    if height != width:
-        raise UserMistake(f"golden case '{case.name}': expected a square target, got {height}x{width}")
+    height, width = map(int, case.setting("target_hw"))
     rows = []
     for name in sorted(key.removesuffix("/input") for key in case.tensors if key.endswith("/input")):
         for variant, crop in (("plain", False), ("center_crop_90", True)):
             if f"{name}/{variant}" in case.tensors:
-                got = prepare_image(case.tensor(f"{name}/input").numpy(), height, crop).permute(1, 2, 0)
+                got = prepare_image(case.tensor(f"{name}/input").numpy(), (height, width), crop).permute(1, 2, 0)
                 rows.append(compare(f"{name}/{variant}", case.tensor(f"{name}/{variant}"), got, EXACT))
     return rows
 
@@ -49,7 +47,8 @@ def compare_helpers(case: GoldenCase) -> list[ParityRow]:
     for index, grid in case.settings.get("time_grid", {}).items():
         time_s, valid, count = time_grid(torch.tensor(grid["hz"]), grid["horizon_sec"], grid["seq_len"])
         for name, got, tolerance in (("t", time_s, ARITHMETIC), ("valid", valid, EXACT), ("count", count, EXACT)):
-            rows.append(compare(f"time_grid/{index}/{name}", case.tensor(f"time_grid/{index}/{name}"), got, tolerance))
+            if f"time_grid/{index}/{name}" in case.tensors:
+                rows.append(compare(f"time_grid/{index}/{name}", case.tensor(f"time_grid/{index}/{name}"), got, tolerance))
     for key in sorted(case.tensors):
         if match := re.fullmatch(r"time_encoding/dim(\d+)", key):
             got = physical_time_code(case.tensor("time_encoding/input"), int(match[1]))
@@ -71,17 +70,31 @@ def _prompt_row(index: int, prompt: dict[str, str]) -> ParityRow:
 
 
 def compare_normalisation(case: GoldenCase) -> list[ParityRow]:
-    """Training transforms and the rules of the official clients, for the statistics that the case names."""
+    """Training transforms and the rules of the official clients, for every recorded result whose statistics the case names.
+
+    Recorded names: ``dataset_transform/MODE/forward``, ``libero/normalize_state/BOUNDS``, ``libero/unnormalize/BOUNDS[_mask_last]``,
+    ``robotwin/[eef_]normalize_state`` and ``..._unnormalize``, ``base_framework/unnormalize``.
+    """
     known = {name: statistics_from_mapping(name, {"action": entry}, case.name).action for name, entry in case.setting("stats").items()}
     rows = _transforms(case, known) + _libero(case, known) + _robotwin(case, known)
-    if "q_only" in known and "base_framework/unnormalize" in case.tensors:
+    key = "base_framework/unnormalize"
+    if key in case.tensors:
         output = case.tensor("normalized_policy_output").numpy()
-        got = denormalise_actions(output, known["q_only"], "q99", snap_dims=(_BASE_FRAMEWORK_GRIPPER,))
-        rows.append(_row(case, "base_framework/unnormalize", got))
+        statistics = _with_bounds(case, known, "q", output.shape[-1])
+        rows.append(_row(case, key, denormalise_actions(output, statistics, "q99", snap_dims=(_BASE_FRAMEWORK_GRIPPER,))))
     return rows
 
 
-def _transforms(case: GoldenCase, known: dict[str, Statistics]) -> list[ParityRow]:
+def _with_bounds(case: GoldenCase, known: Mapping[str, Statistics], bounds: str, size: int) -> Statistics:
+    """The statistics of at most ``size`` dimensions that clients read as ``min_max`` (they have extremes) or as ``q`` (only quantiles)."""
+    for name, entry in known.items():
+        has = "min_max" if entry.minimum is not None else "q"
+        if has == bounds and entry.size <= size and not name.startswith(("robotwin", "dataset_transform")):
+            return entry
+    raise UserMistake(f"golden case '{case.name}': expected statistics with {bounds} bounds, at most {size} dimensions, got {list(known)}")
+
+
+def _transforms(case: GoldenCase, known: Mapping[str, Statistics]) -> list[ParityRow]:
     rows = []
     for mode in MODES if "dataset_transform" in known else ():
         if f"dataset_transform/{mode}/forward" in case.tensors:
@@ -93,29 +106,40 @@ def _transforms(case: GoldenCase, known: dict[str, Statistics]) -> list[ParityRo
     return rows
 
 
-def _libero(case: GoldenCase, known: dict[str, Statistics]) -> list[ParityRow]:
+def _libero(case: GoldenCase, known: Mapping[str, Statistics]) -> list[ParityRow]:
     rows = []
-    for name, key in (("min_max_and_q", "min_max"), ("q_only", "q")):
-        if name not in known:
-            continue
-        plain = known[name]
-        masked = replace(plain, mask=np.arange(plain.size) < plain.size - 1)
-        snap = (plain.size - 1,)
-        output = case.tensor("normalized_policy_output").numpy()
-        rows.append(_row(case, f"libero/normalize_state/{key}", normalise_state(case.tensor("raw").numpy(), plain)))
-        rows.append(_row(case, f"libero/unnormalize/{key}", denormalise_actions(output, plain, snap_dims=snap)))
-        rows.append(_row(case, f"libero/unnormalize/{key}_mask_last", denormalise_actions(output, masked, snap_dims=snap)))
+    for key in sorted(case.tensors):
+        if match := re.fullmatch(r"libero/(normalize_state|unnormalize)/(min_max|q)(_mask_last)?", key):
+            given = case.tensor("raw" if match[1] == "normalize_state" else "normalized_policy_output").numpy()
+            statistics = _with_bounds(case, known, match[2], given.shape[-1])
+            if match[3]:
+                statistics = replace(statistics, mask=np.arange(statistics.size) < statistics.size - 1)
+            if match[1] == "normalize_state":
+                rows.append(_row(case, key, normalise_state(given, statistics)))
+            else:
+                rows.append(_row(case, key, denormalise_actions(given, statistics, snap_dims=(statistics.size - 1,))))
     return rows
 
 
-def _robotwin(case: GoldenCase, known: dict[str, Statistics]) -> list[ParityRow]:
-    rules: tuple[tuple[str, str, str, Callable[[NDArray[np.floating], Statistics], NDArray[np.float32]]], ...] = (
-        ("robotwin14", "robotwin/normalize_state", "robotwin/raw14", robotwin.normalise_joint_state),
-        ("robotwin14", "robotwin/unnormalize", "robotwin/normalized20", robotwin.denormalise_joint_actions),
-        ("robotwin16", "robotwin/eef_normalize_state", "robotwin/normalized16", robotwin.normalise_pose_state),
-        ("robotwin16", "robotwin/eef_unnormalize", "robotwin/normalized16", robotwin.denormalise_pose_actions),
+def _robotwin(case: GoldenCase, known: Mapping[str, Statistics]) -> list[ParityRow]:
+    """Joints from ``robotwin/raw14`` and the padded ``robotwin/normalized<more than 16>``, poses both from ``robotwin/normalized16``."""
+    joint, pose = robotwin.JOINT_SIZE, robotwin.POSE_SIZE
+    padded = [key for key in case.tensors if key.startswith("robotwin/normalized") and key != f"robotwin/normalized{pose}"]
+    rules: tuple[tuple[str, int, list[str], Callable[[NDArray[np.floating], Statistics], NDArray[np.float32]]], ...] = (
+        ("robotwin/normalize_state", joint, [f"robotwin/raw{joint}"], robotwin.normalise_joint_state),
+        ("robotwin/unnormalize", joint, padded, robotwin.denormalise_joint_actions),
+        ("robotwin/eef_normalize_state", pose, [f"robotwin/normalized{pose}"], robotwin.normalise_pose_state),
+        ("robotwin/eef_unnormalize", pose, [f"robotwin/normalized{pose}"], robotwin.denormalise_pose_actions),
     )
-    return [_row(case, key, rule(case.tensor(given).numpy(), known[name])) for name, key, given, rule in rules if name in known]
+    rows = []
+    for key, size, given, rule in rules:
+        if key in case.tensors:
+            statistics = next((entry for name, entry in known.items() if name.startswith("robotwin") and entry.size == size), None)
+            if statistics is None or not given:
+                rows.append(not_comparable(key, f"expected RoboTwin statistics of {size} dimensions and an input for them, found none"))
+            else:
+                rows.append(_row(case, key, rule(case.tensor(given[0]).numpy(), statistics)))
+    return rows
 
 
 def _row(case: GoldenCase, key: str, got: NDArray[np.float32]) -> ParityRow:

@@ -1,4 +1,4 @@
-"""Stage-1 cases: inverse-dynamics encoder, bottleneck, world model and state predictor on two frames; losses and gradients are not run."""
+"""Stage-1 cases: the parts of the latent action model on two frames; losses and gradients are compared in ``training/``."""
 
 import re
 from dataclasses import replace
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lawam_ros.contract.errors import UserMistake
-from lawam_ros.model.checkpoint import read_config, read_tensors
+from lawam_ros.model.checkpoint import STATE_PREDICTOR, read_config, read_tensors
 from lawam_ros.model.config import ModelConfig
 from lawam_ros.model.lawam import LatentActionModel
 from lawam_ros.model.parity import ARITHMETIC, HIDDEN, GoldenCase, ParityRow, compare
@@ -17,7 +17,7 @@ from lawam_ros.model.state_keys import PREFIX, canonical_state, module_state
 
 def compare_stage1(case: GoldenCase) -> list[ParityRow]:
     """The path at the recorded noise and the deterministic one (``eval/*``), everything but losses and gradients."""
-    lam = _stage1_model(case)
+    lam = stage1_model(case)
     traces = _traces(lam, case)
     tight = {"lam/vq_loss": ARITHMETIC}
     return [compare(key, case.tensors[key], traces[key], tight.get(key, HIDDEN)) for key in sorted(traces) if key in case.tensors]
@@ -28,7 +28,7 @@ def _traces(lam: LatentActionModel, case: GoldenCase) -> dict[str, Tensor]:
     frames = case.tensor("inputs/frames")
     embodiment, states = stored["batch/embodiment_ids"], stored["batch/states"][:, 0]
     mask = stored["batch/state_mask"][:, 0]
-    darker = (_second_view_brightness(case) * frames.float()).floor().to(torch.uint8)
+    darker = second_view(case)
     with torch.inference_mode():
         features, second = (lam.vision_encoder(view.flatten(0, 1)).unflatten(0, view.shape[:2]) for view in (frames, darker))
         nodes = lam.encoder(features)
@@ -56,29 +56,31 @@ def _traces(lam: LatentActionModel, case: GoldenCase) -> dict[str, Tensor]:
         }
 
 
-def _second_view_brightness(case: GoldenCase) -> float:
-    """The decoder path saw the frames darkened, as whole numbers: "floor(FACTOR * inputs/frames) as uint8"."""
+def second_view(case: GoldenCase) -> Tensor:
+    """Frames (B, 2, 3, H, W) uint8 as the decoder path saw them, darkened: "floor(FACTOR * inputs/frames) as uint8"."""
     match = re.match(r"floor\(([\d.]+) \* inputs/frames\)", str(case.setting("dec_frames")))
     if match is None:
         raise UserMistake(
             f"golden case '{case.name}': expected dec_frames like 'floor(0.8 * inputs/frames)', got {case.setting('dec_frames')!r}"
         )
-    return float(match[1])
+    return (float(match[1]) * case.tensor("inputs/frames").float()).floor().to(torch.uint8)
 
 
-def _stage1_model(case: GoldenCase) -> LatentActionModel:
+def stage1_model(case: GoldenCase) -> LatentActionModel:
     """Latent action model with the stage-1 weights that the runs of the folder started from."""
     for run in sorted((case.folder / "runs").glob("*/config.yaml")):
         config, _ = read_config(run.parent)
         weights = case.folder / str(config.training.get("lam_ckpt_path", ""))
         if weights.is_file():
-            return _load(config, weights, case)
+            return _load(config, weights)
     raise UserMistake(f"golden case '{case.name}': expected a run whose config.yaml names the stage-1 weights (lam_ckpt_path), found none")
 
 
-def _load(config: ModelConfig, weights: Path, case: GoldenCase) -> LatentActionModel:
+def _load(config: ModelConfig, weights: Path) -> LatentActionModel:
     state = canonical_state({PREFIX + key: tensor for key, tensor in read_tensors(weights).items()}, str(weights))
-    config = replace(config, lam=replace(config.lam, max_state_dim=case.tensor("batch/states").shape[-1]))
+    states = state.get(STATE_PREDICTOR)
+    if states is not None:
+        config = replace(config, lam=replace(config.lam, max_state_dim=states.shape[1]))
     holder = nn.ModuleDict({"lam": LatentActionModel(config)})
     holder.load_state_dict(module_state(state, holder, (), str(weights)))
     model = holder.eval()["lam"]

@@ -6,18 +6,18 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer
 
 from lawam_ros.contract.errors import UserMistake
 from lawam_ros.contract.paths import assets_dir
 from lawam_ros.model.config import ModelConfig
+from lawam_ros.model.transformers_parts import AutoTokenizer
 
 IMAGE_TOKEN = "<|image_pad|>"
 
 
 @dataclass(frozen=True)
 class PromptBatch:
-    """Token ids (B, L), padded on the right, and where things are: boolean masks (B, L), all on one device.
+    """Token ids (B, L), padded on one side, and where things are: boolean masks (B, L), all on one device.
 
     image_mask marks the tokens to be replaced by image features, act_mask and flow_mask those replaced by the learned queries.
     padded: whether any row is shorter than L.
@@ -111,13 +111,20 @@ class PromptEncoder:
             self._cache[key] = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
         return self._cache[key]
 
+    def instruction_tokens(self, instruction: str) -> int:
+        """Number of tokens of the instruction alone."""
+        return len(self.tokenizer(instruction, add_special_tokens=False)["input_ids"])
+
     def batch(self, prompts: list[tuple[str, int, int]]) -> PromptBatch:
-        """Right-padded batch of (instruction, number of primary images, number of wrist images)."""
+        """Batch of (instruction, number of primary images, number of wrist images), padded on the side the tokenizer says."""
         rows = [self.encode(*prompt) for prompt in prompts]
         length = max(map(len, rows))
-        pad = self.tokenizer.pad_token_id or 0
-        ids = torch.tensor([row + [pad] * (length - len(row)) for row in rows], dtype=torch.long)
-        attention = torch.arange(length)[None] < torch.tensor([len(row) for row in rows])[:, None]
+        pads = [[self.tokenizer.pad_token_id or 0] * (length - len(row)) for row in rows]
+        left = self.tokenizer.padding_side == "left"
+        ids = torch.tensor([pad + row if left else row + pad for row, pad in zip(rows, pads, strict=True)], dtype=torch.long)
+        padding = torch.tensor([len(pad) for pad in pads])[:, None]
+        position = torch.arange(length)[None]
+        attention = position >= padding if left else position < length - padding
         act, flow = placeholder_masks(ids, self.placeholder_id, self._config.action_queries, self._config.flow_queries)
         image = ids == int(self._config.base_vlm["image_token_id"])
         return PromptBatch(ids, attention, image, act, flow, padded=len(set(map(len, rows))) > 1)

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import DINOv3ViTConfig, DINOv3ViTModel
 
 from lawam_ros.contract.errors import EnvironmentLacks, UserMistake
 from lawam_ros.model.position_codes import grid_code
+from lawam_ros.model.transformers_parts import DINOv3ViTConfig, DINOv3ViTModel
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -5,11 +5,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import Qwen3VLConfig
-from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLModel
 
 from lawam_ros.model.image_preparation import image_patches
 from lawam_ros.model.prompt import PromptBatch
+from lawam_ros.model.transformers_parts import Qwen3VLConfig, Qwen3VLModel
 from lawam_ros.model.vision_tower import tower_tables, vision_features
 
 

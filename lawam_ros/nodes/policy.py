@@ -39,10 +39,13 @@ CHECKPOINT = Parameter(
     "checkpoint", "", "Checkpoint folder, name of a shipped one, or recorded:<dataset>#<episode>; empty takes the task's."
 )
 DEVICE = Parameter("device", "auto", "Device of the model: auto, cpu or cuda.")
+PRECISION = Parameter(
+    "precision", "auto", "Number format: float32, bfloat16 as the released server, bfloat16_head; auto is bfloat16 on cuda, float32 on cpu."
+)
 SEED = Parameter("seed", 0, "Seed of the noise; the same seed and stamps give the same chunks.", low=0, high=2**31 - 1)
 THREADS = Parameter("torch_threads", 1, "CPU threads of the model; leave cores to the executor.", low=1, high=64)
 ADDED_DELAY = Parameter("added_delay_s", 0.0, "Wait before each chunk is published, to try slow policies.", low=0.0, high=30.0)
-TABLE = (CHECKPOINT, DEVICE, SEED, THREADS, ADDED_DELAY)
+TABLE = (CHECKPOINT, DEVICE, PRECISION, SEED, THREADS, ADDED_DELAY)
 
 _HEARTBEAT_S = 0.05
 _REFERENCE_WAIT_S = 0.1
@@ -73,7 +76,8 @@ class PolicyNode(ManagedNode):
         robot, task = contract.robot, contract.task
         urdf = (urdf_dir() / robot.urdf).read_text(encoding="utf-8")
         self._chains = {arm.name: Chain.from_urdf(urdf, arm.base_frame, arm.tcp_frame) for arm in robot.arms}
-        self._policy = choose_policy(str(self.get_parameter("checkpoint").value) or task.checkpoint, contract, self._device())
+        checkpoint = str(self.get_parameter("checkpoint").value) or task.checkpoint
+        self._policy = choose_policy(checkpoint, contract, self._device(), str(self.get_parameter("precision").value))
         self._policy.warm_up()
         names = task.policy.primary_cameras + task.policy.wrist_cameras
         self._images: dict[str, TimedBuffer[Image]] = {

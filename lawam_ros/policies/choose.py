@@ -5,24 +5,42 @@ from pathlib import Path
 from lawam_ros.contract.errors import UserMistake
 from lawam_ros.contract.load import Contract
 from lawam_ros.contract.paths import assets_dir
+from lawam_ros.model.hub import Download, hub_folder, is_hub_name
 from lawam_ros.policies.interface import Policy
 
 RECORDED = "recorded:"
+AUTO = "auto"
+WEIGHTS_SUFFIXES = (".safetensors", ".pt")
 
 
-def find_checkpoint(text: str) -> Path:
-    """Folder of a checkpoint: a path, or the name of a shipped one. Raises UserMistake when there is none."""
-    for candidate in (Path(text).expanduser(), assets_dir() / text):
+def find_checkpoint(text: str, download: Download | None = None) -> Path:
+    """Local path of a checkpoint: a folder, a weights file, the name of a shipped one, or ``owner/name[@revision]`` on the hub.
+
+    A local path goes before a shipped name, that before the hub. download: what fetches from the hub, see ``model/hub.py``. Raises
+    UserMistake when there is none, EnvironmentLacks when it can only be on the hub and that cannot be reached.
+    """
+    path = Path(text).expanduser()
+    if path.is_file() and path.suffix in WEIGHTS_SUFFIXES:
+        return path
+    for candidate in (path, assets_dir() / text):
         if candidate.is_dir():
             return candidate
+    # "runs/typo" has the form of a hub name too: whoever has a folder "runs" means that.
+    if is_hub_name(text) and not Path(text).parent.is_dir():
+        return hub_folder(text, download=download)
     shipped = ", ".join(sorted(p.name for p in assets_dir().iterdir() if p.is_dir())) if assets_dir().is_dir() else ""
     raise UserMistake(
-        f"no checkpoint '{text}': expected a folder with config.yaml and final_model/, or a shipped one ({shipped or 'none'})"
+        f"no checkpoint '{text}': expected a folder with config.yaml and final_model/, a weights file in it, owner/name on the Hugging "
+        f"Face hub, or a shipped one ({shipped or 'none'})"
     )
 
 
-def choose_policy(checkpoint: str, contract: Contract, device: str) -> Policy:
-    """Policy of a checkpoint folder, or of ``recorded:<dataset folder>#<episode>`` for playback. Raises UserMistake."""
+def choose_policy(checkpoint: str, contract: Contract, device: str, precision: str = AUTO) -> Policy:
+    """Policy of a checkpoint as in :func:`find_checkpoint`, or of ``recorded:<dataset folder>#<episode>`` for playback.
+
+    precision: a plan of ``model/fast/precision.py``, or ``auto``: bfloat16 on CUDA, float32 elsewhere. Raises UserMistake, and
+    EnvironmentLacks for a hub that cannot be reached.
+    """
     if checkpoint.startswith(RECORDED):
         from lawam_ros.policies.recorded import RecordedPolicy
 
@@ -34,4 +52,7 @@ def choose_policy(checkpoint: str, contract: Contract, device: str) -> Policy:
     from lawam_ros.model.engine import Engine
     from lawam_ros.policies.lawam import LawamPolicy
 
-    return LawamPolicy(Engine.load(folder_path, device=device), contract)
+    if precision == AUTO:
+        precision = "bfloat16" if device.startswith("cuda") else "float32"
+    engine = Engine.load(folder_path, device=device, dtype=precision, embodiment_id=contract.robot.embodiment_id)
+    return LawamPolicy(engine, contract)

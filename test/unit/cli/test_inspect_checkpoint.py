@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,8 @@ from lawam_ros.model.state_keys import canonical_state
 SMALL = Path(__file__).parents[2] / "data" / "golden_small"
 FACTS = CheckpointFacts(
     "franka_panda", "franka", 3, 20.0, 0.4, 1, ("front",), ("wrist",), ("tcp_position", "tcp_rotation_6d", "gripper"),
-    ("translation_chunk_relative", "rotvec_chunk_relative", "gripper_opening"), training={"data_sha256": "abc"},
+    ("translation_chunk_relative", "rotvec_chunk_relative", "gripper_opening"), trained_delay_steps=6,
+    data_sha256="ab" * 32, training={"recipe": "test"},
 )  # fmt: skip
 
 
@@ -95,11 +97,29 @@ def test_our_folder_assumes_nothing(tmp_path, golden, capsys):
     assert summary["embodiments"]["layers_for"] == 1
     assert summary["cameras"] == {"primary": ["front"], "wrist": ["wrist"], "assumed": False}
     assert [component["unit"] for component in summary["action"]] == ["m"] * 3 + ["rad"] * 3 + ["m"]
-    assert summary["training"] == {"data_sha256": "abc"}
-    assert "(assumed)" not in text and "data_sha256" in text
+    assert (summary["training"], summary["trained_delay_steps"], summary["data_sha256"]) == ({"recipe": "test"}, 6, "ab" * 32)
+    assert "(assumed)" not in text
+    assert "delay        trained for up to 6 committed steps" in text and f"data         sha256 {'ab' * 32}" in text
     absent = {row["name"] for row in summary["components"] if row["tensors"] == 0}
     assert absent == {"latent-action encoder", "state predictor"}
     assert {"base_vlm/config.json", "vision_encoder/config.json", "lam.yaml"} <= set(summary["sha256"])
+
+
+def test_unknown_delay_and_data_are_said(tmp_path, golden, capsys):
+    statistics = json.loads((SMALL / "runs" / "nostate" / "dataset_statistics.json").read_text())
+    statistics["franka"]["action"] = {"min": [-1.0] * 14, "max": [1.0] * 14}
+    facts = replace(FACTS, trained_delay_steps=0, data_sha256="")
+    run = save_checkpoint(tmp_path / "run", golden.model, statistics, facts, PromptEncoder(golden.config).tokenizer)
+    summary, text = inspect(run, capsys)
+    assert "delay        not trained for committed steps" in text and "data         unknown" in text
+    names = [component["name"] for component in summary["action"]]
+    assert (len(names), names[0], names[-1]) == (14, "arm 1 translation_chunk_relative x", "arm 2 gripper_opening")
+
+
+def test_a_shipped_checkpoint_by_its_name_and_by_its_weights_file(capsys):
+    by_name, _ = inspect("tiny_franka", capsys)
+    by_file, _ = inspect(Path(by_name["folder"]) / by_name["weights"], capsys)
+    assert by_name == by_file
 
 
 def test_a_lerobot_folder(copy, capsys):
@@ -132,6 +152,12 @@ def _misshape(run):
     save_file(load_file(path) | {"policy_backend.flow.cfg_embeddings": torch.zeros(2)}, path)
 
 
+def _nan_weights(run):
+    _drop_tensor(run)
+    path = run / "final_model" / "model.safetensors"
+    save_file(load_file(path) | {"policy_backend.flow.cfg_embeddings": torch.full((1, 256, 48), torch.nan)}, path)
+
+
 def _nan_statistics(run):
     path = run / "dataset_statistics.json"
     content = json.loads(path.read_text())
@@ -142,11 +168,12 @@ def _nan_statistics(run):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (shutil.rmtree, "found nothing at"),
+        (shutil.rmtree, "no checkpoint '"),
         (_damage_weights, "not a readable checkpoint file"),
         (_drop_tensor, "tensors are missing, first policy_backend.flow.cfg_embeddings"),
         (_misshape, "cfg_embeddings: expected shape"),
         (_nan_statistics, "expected finite numbers"),
+        (_nan_weights, "tensor policy_backend.flow.cfg_embeddings holds NaN or infinity"),
         (lambda run: (run / "config.yaml").unlink(), "expected config.yaml"),
         (lambda run: (run / "dataset_statistics.json").unlink(), "expected dataset statistics"),
         (lambda run: (run.parents[1] / "assets/qwen3vl-tiny/config.json").unlink(), "describes the architecture"),

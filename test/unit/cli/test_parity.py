@@ -50,7 +50,7 @@ def test_the_small_folder_passes(capsys):
     assert {"A", "ensemble", "heatmap", "helpers", "image_prep", "normalization", "L_A", "L_A_older"} <= set(cases)
     assert all(case["pass"] and case["max_abs_error"] <= case["tolerance"] and case["worst_tensor"] for case in cases.values())
     assert cases["A"]["compared"] > 60
-    assert cases["heatmap"]["not_compared"] and all(name.startswith("pca/") for name in cases["heatmap"]["not_compared"])
+    assert not cases["heatmap"]["not_compared"]
     assert sum(line.startswith(tuple(cases)) for line in lines) == len(cases)
 
 
@@ -73,9 +73,12 @@ def test_a_perturbed_tensor_is_missed_and_named(copy, capsys, case, tensor, by):
     code, report, _ = parity(copy, capsys)
     assert code == 1
     missed = by_name(report)[case]
-    assert (missed["result"], missed["pass"], missed["worst_tensor"]) == ("missed", False, tensor)
+    # Results of the whole way are compared twice: of the reference and of the engine.
+    twice = tensor in ("lam/h_t1_pred", "out/normalized_actions")
+    assert (missed["result"], missed["pass"]) == ("missed", False)
+    assert missed["worst_tensor"] in ((tensor, f"engine/0/{tensor}") if twice else (tensor,))
     assert missed["max_abs_error"] > missed["tolerance"]
-    assert "1 of " in missed["reason"]
+    assert missed["reason"].startswith("2 of " if twice else "1 of ")
 
 
 def test_a_perturbed_lerobot_case_is_missed(copy, capsys):
@@ -108,24 +111,17 @@ def test_names_of_cases_are_free(copy, capsys):
     assert by_name(report)["another"]["kind"] == "ensemble"
 
 
-def test_what_cannot_be_run_yet_does_not_count_as_passed(copy, capsys):
+def test_an_unknown_kind_is_not_run_and_does_not_count_as_passed(copy, capsys):
     keep(copy, "helpers", "ensemble")
-    (copy / "cases" / "helpers.json").write_text(json.dumps({"examples": [], "losses": {}, "run": "runs/nostate"}))
+    (copy / "cases" / "helpers.json").write_text(json.dumps({"new": 1}))
     code, report, lines = parity(copy, capsys)
     assert code == 0
     helpers = by_name(report)["helpers"]
-    assert (helpers["result"], helpers["pass"], report["passed"], report["not_run"]) == ("not run", False, 1, 1)
-    assert "not run: losses and gradients" in next(line for line in lines if line.startswith("helpers"))
+    assert (helpers["kind"], helpers["result"], helpers["pass"], report["passed"], report["not_run"]) == ("unknown", "not run", False, 1, 1)
+    assert "not run: no comparison for cases of this kind" in next(line for line in lines if line.startswith("helpers"))
     for suffix in ("json", "safetensors"):
         (copy / "cases" / f"ensemble.{suffix}").unlink()
     assert parity(copy, capsys)[0] == 1, "a folder of which nothing was run has not passed"
-
-
-def test_an_unknown_kind_is_not_run(copy, capsys):
-    keep(copy, "helpers", "ensemble")
-    (copy / "cases" / "helpers.json").write_text(json.dumps({"new": 1}))
-    code, report, _ = parity(copy, capsys)
-    assert (code, by_name(report)["helpers"]["kind"], by_name(report)["helpers"]["result"]) == (0, "unknown", "not run")
 
 
 @pytest.mark.parametrize(

@@ -116,10 +116,16 @@ def test_inference_only_keeps_the_weights_of_its_own_embodiment_alone(tmp_path, 
     stored = read_tensors(run / "final_model" / "model.safetensors")["policy_backend.flow.action_encoder.W2.W"]
     weights = golden.model.flow.action_encoder.W2.W
     assert stored.shape == (1, *weights.shape[1:])
-    loaded = load_checkpoint(run).model.flow.action_encoder.W2.W
-    torch.testing.assert_close(loaded[FACTS.embodiment_id], weights[FACTS.embodiment_id])
-    others = [i for i in range(len(loaded)) if i != FACTS.embodiment_id]
-    assert torch.isnan(loaded[others]).all()
+    loaded = load_checkpoint(run, for_inference=True, embodiment_id=4)
+    assert torch.equal(loaded.model.flow.action_encoder.W2.W, weights[FACTS.embodiment_id :][:1])
+    assert (loaded.embodiment_id, loaded.embodiment_row(FACTS.embodiment_id)) == (FACTS.embodiment_id, 0)
+    with pytest.raises(UserMistake, match="holds the layers of embodiment 3 only, got 4"):
+        loaded.embodiment_row(4)
+    whole = load_checkpoint(run)
+    assert torch.equal(whole.model.flow.action_encoder.W2.W[FACTS.embodiment_id], weights[FACTS.embodiment_id])
+    others = [i for i in range(len(weights)) if i != FACTS.embodiment_id]
+    assert torch.isnan(whole.model.flow.action_encoder.W2.W[others]).all()
+    assert whole.embodiment_row(FACTS.embodiment_id) == FACTS.embodiment_id
 
 
 @pytest.mark.parametrize(
@@ -238,6 +244,155 @@ def test_statistics_with_nan_are_refused(copy):
     path.write_text(json.dumps(content))
     with pytest.raises(UserMistake, match="franka.action.max: expected finite numbers"):
         load_checkpoint(copy)
+
+
+def edit_statistics(run, change):
+    path = run / "dataset_statistics.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda content: content["franka"]["action"]["max"].__setitem__(2, -9.0),
+            "{path}: franka.action: expected min <= max, got min -0.2341 and max -9 at dimension 2; compute the statistics again",
+        ),
+        (
+            lambda content: content["franka"]["state"]["q01"].__setitem__(0, 5.0),
+            "{path}: franka.state: expected q01 <= q99, got q01 5 and q99 0.7661 at dimension 0; compute the statistics again",
+        ),
+        (
+            lambda content: content["franka"]["action"]["min"].__setitem__(0, float("-inf")),
+            "{path}: franka.action.min: expected finite numbers, got NaN or infinity; compute the statistics again",
+        ),
+        (
+            lambda content: content["franka"]["action"].update(std="small"),
+            "{path}: franka.action.std: expected a list of numbers, got 'small'; compute the statistics again",
+        ),
+        (lambda content: content.clear(), "{path}: expected statistics per embodiment tag, got dict without any"),
+    ],
+)
+def test_statistics_that_cannot_be_right_are_refused(copy, change, message):
+    path = edit_statistics(copy, change)
+    with pytest.raises(UserMistake) as caught:
+        load_checkpoint(copy)
+    assert str(caught.value) == message.format(path=path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("for_inference", [False, True])
+def test_weights_that_are_not_finite_are_named(copy, value, for_inference):
+    target = canonical(copy / "final_model" / "pytorch_model.pt")
+    tensors = load_file(target)
+    tensors["policy_backend.flow.enc_vlm.net.0.weight"][3, 1] = value
+    save_file(tensors, target)
+    with pytest.raises(UserMistake) as caught:
+        load_checkpoint(copy, for_inference=for_inference)
+    assert str(caught.value) == (
+        f"{target}: tensor policy_backend.flow.enc_vlm.net.0.weight holds NaN or infinity; the training that wrote it diverged, or the "
+        "file is damaged"
+    )
+
+
+def edit_config(run, change):
+    content = yaml.safe_load((run / "config.yaml").read_text())
+    change(content["framework"]["action_model"]["flow_cfg"], content["datasets"]["vla_data"])
+    (run / "config.yaml").write_text(yaml.safe_dump(content))
+    return run / "config.yaml"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda flow, data: flow.update(depth=3, width=4), "{path}: unknown key(s) depth, width in flow_cfg"),
+        (
+            lambda flow, data: data.update(sec_chunk=0.40001),
+            "{path}: flow_cfg.horizon_sec is 0.4 s but datasets.vla_data.sec_chunk is 0.40001 s; expected the same number",
+        ),
+        (
+            lambda flow, data: flow.update(horizon_sec="long"),
+            "{path}: expected seconds in flow_cfg.horizon_sec and datasets.vla_data.sec_chunk, got ('long', 0.4)",
+        ),
+        (lambda flow, data: flow.pop("horizon_sec"), "{path}: key 'horizon_sec' is missing; expected the configuration of a LaWAM run"),
+        (
+            lambda flow, data: flow.update(use_alternate_vldit=False),
+            "{path}: flow_cfg.use_alternate_vldit: only true is supported",
+        ),
+    ],
+)
+def test_configurations_that_contradict_themselves_are_refused(copy, change, message):
+    path = edit_config(copy, change)
+    with pytest.raises(UserMistake) as caught:
+        load_checkpoint(copy)
+    assert str(caught.value) == message.format(path=path)
+
+
+def test_a_horizon_that_differs_by_rounding_is_the_same(copy):
+    edit_config(copy, lambda flow, data: data.update(sec_chunk=0.4 + 5e-7))
+    assert load_checkpoint(copy).config.flow.horizon_s == 0.4
+    edit_config(copy, lambda flow, data: data.pop("sec_chunk"))
+    assert load_checkpoint(copy).config.flow.horizon_s == 0.4
+
+
+def test_absent_architecture_files_are_one_sentence_each(copy):
+    assets = copy.parents[1] / "assets"
+    for folder in ("dinov3-tiny", "qwen3vl-tiny"):
+        (assets / folder / "config.json").unlink()
+        with pytest.raises(UserMistake) as caught:
+            load_checkpoint(copy)
+        assert str(caught.value) == (
+            f"expected {(assets / folder / 'config.json').resolve()}, found no such file; it describes the architecture and belongs to the "
+            "checkpoint"
+        )
+    for name in ("tokenizer.json", "vocab.json"):
+        (assets / "qwen3vl-tiny" / name).unlink()
+    (assets / "qwen3vl-tiny" / "config.json").write_text("{}")
+    with pytest.raises(UserMistake, match=r"expected the tokenizer of the base model \(tokenizer.json and .*\) in .*; copy"):
+        load_checkpoint(copy)
+    shutil.rmtree(assets / "qwen3vl-tiny")
+    with pytest.raises(UserMistake, match="base_vlm says 'assets/qwen3vl-tiny', which exists neither .*; put config.json, tok"):
+        load_checkpoint(copy)
+
+
+def test_what_the_training_knew_of_delays_and_data_is_kept(tmp_path, golden, statistics):
+    facts = replace(FACTS, trained_delay_steps=4, data_sha256="0123456789abcdef" * 4)
+    run = save_checkpoint(tmp_path / "run", golden.model, statistics, facts, PromptEncoder(golden.config).tokenizer)
+    assert load_checkpoint(run).facts == facts
+    content = yaml.safe_load((run / "config.yaml").read_text())
+    for key in ("trained_delay_steps", "data_sha256"):
+        del content["lawam_ros"][key]
+    (run / "config.yaml").write_text(yaml.safe_dump(content))
+    assert load_checkpoint(run).facts == replace(FACTS, trained_delay_steps=0, data_sha256="")
+    wrong = (("trained_delay_steps", -1, "expected an integer"), ("data_sha256", "abc", "expected 64 hexadecimal digits"))
+    for key, value, message in wrong:
+        (run / "config.yaml").write_text(yaml.safe_dump(content | {"lawam_ros": content["lawam_ros"] | {key: value}}))
+        with pytest.raises(UserMistake, match=f"lawam_ros.{key}: {message}"):
+            load_checkpoint(run)
+
+
+def test_rows_added_to_the_vocabulary_are_kept(copy, golden):
+    """The official code grows the embedding when the tokenizer has more tokens than the base model; its config.json does not say so."""
+    target = canonical(copy / "final_model" / "pytorch_model.pt")
+    tensors = load_file(target)
+    name = "policy_backend.vlm.model.language_model.embed_tokens.weight"
+    tensors[name] = torch.cat([tensors[name], torch.zeros(3, tensors[name].shape[1], dtype=tensors[name].dtype)])
+    save_file(tensors, target)
+    loaded = load_checkpoint(copy)
+    assert loaded.config.base_vlm["text_config"]["vocab_size"] == golden.config.base_vlm["text_config"]["vocab_size"] + 3
+
+
+def test_aliases_of_another_type_are_the_same_tensor(copy, golden):
+    def retype(tensors):
+        for key in tensors:
+            if key.startswith("policy_vlm_adapter."):
+                tensors[key] = tensors[key].float()
+
+    rewrite(copy / "final_model" / "pytorch_model.pt", retype)
+    assert torch.equal(load_checkpoint(copy).model.act_query, golden.model.act_query)
 
 
 def test_third_party_encoder_is_named_not_stored(tmp_path, golden, statistics):

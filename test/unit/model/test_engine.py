@@ -103,11 +103,48 @@ def test_missing_cuda_is_named():
         Engine.load(SMALL / "runs" / "nostate", device="cuda")
 
 
-def test_tokens_are_kept_per_instruction(engine, case):
-    infer(engine, case, instruction="once")
-    before = len(engine.prompts._cache)
-    infer(engine, case, instruction="once")
-    assert len(engine.prompts._cache) == before
+def test_prompts_are_read_once(engine, case, monkeypatch):
+    first = infer(engine, case, instruction="once", seed=4)
+
+    def never(*_):
+        raise AssertionError("tokenised again")
+
+    monkeypatch.setattr(engine._encoder, "batch", never)
+    assert np.array_equal(infer(engine, case, instruction="once", seed=4).actions, first.actions)
+    with pytest.raises(AssertionError, match="tokenised again"):
+        infer(engine, case, instruction="twice", seed=4)
+
+
+def test_several_chunks_start_with_the_single_one(engine, case):
+    image = case["inputs/primary/0/0"].numpy()
+    many = engine.infer_chunks([image], [], INSTRUCTION, None, 3, 20.0, 3, seed=5)
+    one = infer(engine, case, seed=5)
+    assert many.actions.shape == (3, *one.actions.shape)
+    np.testing.assert_allclose(many.actions[0], one.actions, atol=1e-5)
+    assert np.abs(many.normalised_actions[1] - many.normalised_actions[0]).max() > 0.1
+    np.testing.assert_allclose(many.h_t1, one.h_t1, atol=1e-6)
+
+
+def test_untrained_guidance_is_warned_of(engine, case):
+    with pytest.warns(RuntimeWarning, match="unconditional embedding this checkpoint never trained"):
+        guided = infer(engine, case, guidance_scale=1.5)
+    assert np.abs(guided.actions - infer(engine, case).actions).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"instruction": "pick " * 3000}, r"expected an instruction of at most 512 tokens, got \d+; shorten it"),
+        ({"steps": 0}, "expected 1 to 1000 denoising steps, got 0"),
+        ({"guidance_scale": float("nan")}, "expected a finite guidance scale, got nan"),
+        ({"action_hz": 1.0}, "expected a rate that gives 1 to 10 actions within the model's horizon of 0.4 s, got 1 Hz"),
+        ({"noise": torch.zeros(8, 32)}, r"expected noise of shape \(1, 10, \d+\)"),
+        ({"primary": [np.zeros((4, 4, 2), np.uint8)]}, r"expected an image of shape .*, got \(4, 4, 2\)"),
+    ],
+)
+def test_what_cannot_be_is_said(engine, case, changes, message):
+    with pytest.raises(UserMistake, match=message):
+        infer(engine, case, **changes)
 
 
 def test_golden_case_is_the_one_described():

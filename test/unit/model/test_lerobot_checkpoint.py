@@ -144,6 +144,50 @@ def test_the_number_of_steps_does_not_follow_the_rate(copy):
     assert engine.infer([black], [], "go", None, 3, 30.0, seed=0).actions.shape == (8, 7)
 
 
+def restate(folder, change):
+    """Other statistics, under the one file both processors name."""
+    path = folder / "policy_postprocessor_step_2_unnormalizer_processor.safetensors"
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path)
+
+
+@pytest.mark.parametrize("mode", ["MEAN_STD", "QUANTILES", "QUANTILE10", "MIN_MAX"])
+def test_statistics_as_lerobot_makes_them(copy, mode):
+    """With a count, further quantiles and image entries; only those of the mode are read."""
+    names = {"MEAN_STD": ("mean", "std"), "QUANTILES": ("q01", "q99"), "QUANTILE10": ("q10", "q90"), "MIN_MAX": ("min", "max")}[mode]
+
+    def made(tensors):
+        tensors.clear()
+        tensors |= {f"action.{name}": torch.full((7,), float(i)) for i, name in enumerate(names)}
+        tensors |= {"action.count": torch.tensor([500]), "observation.images.image.mean": torch.zeros(3, 1, 1)}
+
+    restate(copy, made)
+    edit(copy / "policy_postprocessor.json", lambda content: content["steps"][2]["config"]["norm_map"].update(ACTION=mode))
+    folder = open_folder(copy)
+    assert folder.statistics["lerobot"].action.size == folder.lerobot.action_size == 7
+    raw = np.full((1, 7), 0.25, np.float32)
+    assert folder.lerobot.actions(raw)[0, 0] == pytest.approx(0.25 if mode == "MEAN_STD" else 0.625)
+
+
+def test_a_folder_that_scales_nothing_needs_no_statistics(copy):
+    def unscaled(content):
+        content["steps"][2]["config"]["norm_map"].update(ACTION="IDENTITY")
+        del content["steps"][2]["state_file"]
+
+    edit(copy / "policy_postprocessor.json", unscaled)
+    (copy / "policy_postprocessor_step_2_unnormalizer_processor.safetensors").unlink()
+    engine = Engine.load(copy)
+    result = engine.infer([np.zeros((9, 9, 3), np.uint8)], [], "go", None, 3, 20.0, seed=0)
+    np.testing.assert_array_equal(result.actions[:, :6], result.normalised_actions[:, :6].clip(-1, 1))
+
+
+def test_reversed_statistics_are_refused(copy):
+    restate(copy, lambda tensors: tensors.update({"action.min": tensors["action.max"] + 1.0}))
+    with pytest.raises(UserMistake, match="action: expected min <= max, dimension 0 has it the other way round"):
+        load_checkpoint(copy)
+
+
 def _set(**changes):
     return lambda content: content.update(changes)
 
@@ -165,7 +209,7 @@ def _step(index, **changes):
         (
             "config.json",
             _set(output_features={"action": {"shape": [6]}}),
-            r"config.json says 6 action dimensions, the statistics have \{7\}",
+            r"config.json says 6 action dimensions, the statistics have 7",
         ),
         ("config.json", _set(flow_use_state=True), "observation.state.min, observation.state.max are missing"),
         ("policy_preprocessor.json", _set(steps="none"), "expected a list of steps"),
@@ -185,8 +229,7 @@ def _step(index, **changes):
     ],
 )
 def test_a_broken_folder_is_one_sentence(copy, monkeypatch, name, change, message):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr("lawam_ros.model.lerobot_checkpoint.cached_file", _unreachable)
+    monkeypatch.setattr("lawam_ros.model.hub.download_files", _unreachable)
     edit(copy / name, change)
     if message is None:
         load_checkpoint(copy)  # the processor file says which base model is used
@@ -196,7 +239,7 @@ def test_a_broken_folder_is_one_sentence(copy, monkeypatch, name, change, messag
     assert "\n" not in str(caught.value)
 
 
-def _unreachable(name, file):
+def _unreachable(name, revision, patterns):
     raise OSError(f"{name} is not reachable")
 
 

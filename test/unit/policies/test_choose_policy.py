@@ -31,10 +31,30 @@ def test_a_missing_one_names_the_shipped_ones(tmp_path: Path, monkeypatch: pytes
         choose.find_checkpoint("gamma")
 
 
-def test_a_file_is_no_checkpoint(tmp_path: Path) -> None:
-    (tmp_path / "model.safetensors").write_bytes(b"x")
-    with pytest.raises(UserMistake, match="no checkpoint"):
-        choose.find_checkpoint(str(tmp_path / "model.safetensors"))
+def test_a_weights_file_is_a_checkpoint_another_file_is_not(tmp_path: Path) -> None:
+    for name in ("model.safetensors", "pytorch_model.pt"):
+        (tmp_path / name).write_bytes(b"x")
+        assert choose.find_checkpoint(str(tmp_path / name)) == tmp_path / name
+    (tmp_path / "config.yaml").write_text("a: 1")
+    with pytest.raises(UserMistake, match="no checkpoint .*: expected a folder with config.yaml and final_model/, a weights file in it"):
+        choose.find_checkpoint(str(tmp_path / "config.yaml"))
+
+
+def test_the_hub_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def download(repository: str, revision: str | None, patterns: tuple[str, ...]) -> str:
+        asked.append((repository, revision))
+        return str(tmp_path / "cache")
+
+    monkeypatch.chdir(tmp_path)
+    assert choose.find_checkpoint("owner/name@main", download) == tmp_path / "cache"
+    (tmp_path / "owner").mkdir()
+    with pytest.raises(UserMistake, match="no checkpoint 'owner/name@main'"):
+        choose.find_checkpoint("owner/name@main", download)
+    (tmp_path / "owner" / "name").mkdir()
+    assert choose.find_checkpoint("owner/name", download) == Path("owner/name")
+    assert asked == [("owner/name", "main")]
 
 
 @pytest.mark.parametrize("text", ["recorded:no/such/folder", "recorded:.#one", "recorded:.#-1", "recorded:.#²", "recorded:"])

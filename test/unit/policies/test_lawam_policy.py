@@ -16,7 +16,7 @@ FITTING = ["task.policy.horizon_s=0.4", "robot.embodiment.id=3"]
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
-        ([], "horizon"),
+        (["robot.embodiment.id=3"], "horizon"),
         (["task.policy.horizon_s=0.4"], "embodiment id"),
         (FITTING, "does not say what its actions mean"),
     ],

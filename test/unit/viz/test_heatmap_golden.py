@@ -14,8 +14,9 @@ def test_heatmap_equals_the_golden_one(folder):
     case = read_case(folder, "heatmap")
     rows = compare_heatmap(case)
     assert [row for row in rows if not row.ok] == []
-    # Per anchor: its feature, and cosine, overlay and share of differing values for the features now and predicted.
-    assert len(rows) == len(case.settings["anchors_row_col"]) * (1 + 2 * 3) > 0
+    # Per anchor: its feature, and cosine, overlay and share of differing values for the features now and predicted. Then the principal
+    # components: mean, directions, scale, and two pictures with their shares.
+    assert len(rows) == len(case.settings["anchors_row_col"]) * (1 + 2 * 3) + 3 + 2 * 2
 
 
 def test_anchor_outside_the_grid_is_refused():

@@ -1,0 +1,20 @@
+"""The parts of transformers the model is made of, imported as if torchvision were not installed.
+
+Nothing here needs torchvision, but transformers imports it where it finds it, and one that does not fit the installed torch (the usual
+fault) raises on import and would take the model with it. A torchvision that is already imported works, and is left alone.
+"""
+
+import sys
+
+_hide = "torchvision" not in sys.modules
+if _hide:
+    # What makes an import of it fail, and transformers remember that it is not there.
+    sys.modules["torchvision"] = None  # type: ignore[assignment]
+try:
+    from transformers import AutoTokenizer, DINOv3ViTConfig, DINOv3ViTModel, Qwen3VLConfig
+    from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLModel
+finally:
+    if _hide:
+        del sys.modules["torchvision"]
+
+__all__ = ["AutoTokenizer", "DINOv3ViTConfig", "DINOv3ViTModel", "Qwen3VLConfig", "Qwen3VLModel"]
