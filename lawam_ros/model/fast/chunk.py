@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -116,21 +117,26 @@ def compiled_stages(backend: str = "inductor") -> Stages:
 
 def pack_model(model: LaWAM, precision: Precision, embodiment_row: int = 0) -> PackedModel:
     """Pack ``model`` in place: its parameters become views of the packed weights, in the types of ``precision``."""
-    encoder = model.lam.vision_encoder
-    if isinstance(encoder, DinoEncoder):
-        dino = pack_dino(encoder, model.config.image_size, precision.vision)
-        encode: Callable[[Tensor], Tensor] = lambda frame: dino_features(dino, frame)  # noqa: E731
-    else:
-        encode = lambda frame: encoder(frame[None])[0]  # noqa: E731
     return PackedModel(
         model=model,
         precision=precision,
         tower=pack_tower(model.vlm, precision.language),
         language=pack_language(model.vlm.model.language_model, precision.language),
-        encode=encode,
+        encode=_frozen_encoder(model, precision),
         world_model=pack_world_model(model.lam.decoder, precision.world_model),
         head=pack_head(model.flow, embodiment_row, precision.head),
     )
+
+
+def _frozen_encoder(model: LaWAM, precision: Precision) -> Callable[[Tensor], Tensor]:
+    encoder = model.lam.vision_encoder
+    if isinstance(encoder, DinoEncoder):
+        return partial(dino_features, pack_dino(encoder, model.config.image_size, precision.vision))
+
+    def encode(frame: Tensor) -> Tensor:
+        return encoder(frame[None])[0]
+
+    return encode
 
 
 def for_embodiment(packed: PackedModel, row: int) -> PackedModel:

@@ -54,7 +54,7 @@ class Machine(Protocol):
         """Both results; ``second`` may run at the same time as ``first``."""
 
     def host_buffer(self, like: Tensor) -> Tensor:
-        """Host memory the device can copy into without blocking."""
+        """Host memory the device copies from and into without blocking."""
 
     def mark(self) -> Any:
         """A point in the device's time."""
@@ -128,6 +128,7 @@ class CapturedChunk:
         self._kept = (h_vlm, z)
         self._replays = {"language": read, "world_model": look_ahead, "actions": move}
         self._result = Chunks(actions, h_t, h_t1)
+        self._staged = [machine.host_buffer(buffer) for buffer in _inputs(own)]
         self._host = Chunks(*(machine.host_buffer(tensor) for tensor in _parts(self._result)))
 
     def run(self, given: ChunkTensors) -> tuple[Chunks, dict[str, float]]:
@@ -145,12 +146,14 @@ class CapturedChunk:
         return Chunks(*(tensor.clone() for tensor in _parts(self._host))), stage_ms
 
     def _fill(self, given: ChunkTensors) -> None:
-        pairs = list(zip(_inputs(self._buffers), _inputs(given), strict=True))
+        # The staged values may be overwritten: the last run waited until they had been copied.
+        for buffer, staged, value in zip(_inputs(self._buffers), self._staged, _inputs(given), strict=True):
+            staged.copy_(value)
+            buffer.copy_(staged, non_blocking=True)
         if given.prompt is not self._prompt:
-            pairs += zip(_prompt_parts(self._buffers), _prompt_parts(given), strict=True)
+            for buffer, value in zip(_prompt_parts(self._buffers), _prompt_parts(given), strict=True):
+                buffer.copy_(value, non_blocking=True)
             self._prompt = given.prompt
-        for buffer, value in pairs:
-            buffer.copy_(value, non_blocking=True)
 
 
 def _parts(chunks: Chunks) -> list[Tensor]:
