@@ -56,6 +56,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help="override, e.g. world.cube_size_m=0.05"
     )
+    parser.add_argument(
+        "--perturb",
+        default="",
+        metavar="NAMES",
+        help="what changes from episode to episode besides the layout, comma-separated: colour, light, camera, distractors, start, size",
+    )
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted dataset in --out")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     parser.set_defaults(run=run)
@@ -64,20 +70,24 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> int:
     """Exit code 0 when the dataset holds the episodes asked for, 1 when the expert failed too often, 2 for wrong arguments."""
     _check_numbers(args)
-    contract = load_contract(args.task, args.robot, args.overrides)
-    recipe = Recipe(args.task, args.robot, tuple(args.overrides), args.noise)
+    overrides = [*args.overrides, *([f"world.perturb=[{args.perturb}]"] if args.perturb else [])]
+    contract = load_contract(args.task, args.robot, overrides)
+    recipe = Recipe(args.task, args.robot, tuple(overrides), args.noise)
     from lawam_ros.data.episode_schema import episode_schema, modality_mapping
     from lawam_ros.data.lerobot_writer import LeRobotWriter
     from lawam_ros.sim.renderer import choose_renderer
 
     choose_renderer()
+    from lawam_ros.sim.scenes import parameters_of  # imports MuJoCo, so after the choice of the renderer
+
+    parameters_of(contract)
     identity = {
         "task": contract.task.name,
         "robot": contract.robot.name,
         "contract_crc": contract.crc,
         "noise": args.noise,
         "first_seed": args.seed,
-        "overrides": list(args.overrides),
+        "overrides": overrides,
     }
     writer = LeRobotWriter(args.out, episode_schema(contract), modality_mapping(contract.robot), identity, resume=args.resume)
     started = time.monotonic()

@@ -20,7 +20,7 @@ _SETTLE_S = 2.0
 
 @dataclass(frozen=True)
 class EpisodeResult:
-    """One attempt. ``reason`` is ``success``, ``timeout`` or the executor's reason for latching; error is cube to goal in m."""
+    """One attempt. ``reason`` is ``success``, ``timeout`` or the executor's reason for latching; error is what the task's measure misses, in m."""
 
     seed: int
     success: bool

@@ -21,30 +21,28 @@ def column_statistics(values: NDArray[Any]) -> dict[str, list[float]]:
 
 
 class PictureSums:
-    """Running sums over pixels of one camera, channels in RGB order, values in 0..1."""
+    """How often each value occurred, per channel in RGB order; statistics of it are in 0..1."""
 
     def __init__(self) -> None:
         self._pictures = 0
-        self._pixels = 0
-        self._total, self._squares = np.zeros(3), np.zeros(3)
-        self._lowest, self._highest = np.full(3, np.inf), np.full(3, -np.inf)
+        self._occurrences = np.zeros((3, 256), dtype=np.int64)
 
     def add(self, picture: NDArray[np.uint8]) -> None:
         """One RGB picture (H, W, 3)."""
-        flat = picture.reshape(-1, 3).astype(np.float32) / 255.0
         self._pictures += 1
-        self._pixels += len(flat)
-        self._total += flat.sum(0, dtype=float)
-        self._squares += (flat * flat).sum(0, dtype=float)
-        self._lowest, self._highest = np.minimum(self._lowest, flat.min(0)), np.maximum(self._highest, flat.max(0))
+        for channel, occurrences in enumerate(self._occurrences):
+            occurrences += np.bincount(picture[..., channel].ravel(), minlength=256)
 
     def as_mapping(self) -> dict[str, list[float]]:
         """Plain numbers, to store beside an episode."""
         if not self._pictures:
             raise ValueError("expected at least one picture")
-        mean = self._total / self._pixels
-        deviation = np.sqrt(np.maximum(self._squares / self._pixels - mean * mean, 0.0))
-        named = {"min": self._lowest, "max": self._highest, "mean": mean, "std": deviation}
+        values = np.arange(256) / 255.0
+        shares = self._occurrences / self._occurrences.sum(axis=1, keepdims=True)
+        mean = shares @ values
+        deviation = np.sqrt(np.maximum(shares @ values**2 - mean * mean, 0.0))
+        seen = [values[occurrences > 0] for occurrences in self._occurrences]
+        named = {"min": [v[0] for v in seen], "max": [v[-1] for v in seen], "mean": mean, "std": deviation}
         return {**{name: [float(x) for x in vector] for name, vector in named.items()}, "count": [self._pictures]}
 
 

@@ -50,13 +50,13 @@ class SimNode(ManagedNode):
 
     def setup(self) -> None:
         choose_renderer()  # before MuJoCo is imported anywhere in this process
-        from lawam_ros.sim.success import PickPlaceMeasure
+        from lawam_ros.sim.scenes import scene_of
         from lawam_ros.sim.world import World
 
         contract = self._contract = self.contract()
         robot = contract.robot
         self._world = World(contract)
-        self._new_measure = lambda: PickPlaceMeasure(self._world.parameters.cube_size_m, self._world.parameters.success_radius_m)
+        self._scene = scene_of(contract)
         self._joint_states = self.create_publisher(JointState, robot.joint_states_topic, qos.REFERENCE)
         self._status = self.create_publisher(DiagnosticArray, "sim/status", qos.LATCHED)
         self._description = self.create_publisher(String, "robot_description", qos.LATCHED)
@@ -106,7 +106,7 @@ class SimNode(ManagedNode):
         seed = int(self.get_parameter("seed").value)
         with self._lock:
             self._world.reset(seed)
-            self._measure = self._new_measure()
+            self._measure = self._scene.measure(self._world.parameters)
             self._seed = seed
         return seed
 
@@ -150,7 +150,7 @@ class SimNode(ManagedNode):
             "time_s": time_s,
             "success": result.success,
             "final_error_m": result.final_error_m,
-            "min_tcp_object_distance_m": result.min_tcp_cube_distance_m,
+            "min_tcp_object_distance_m": result.min_tcp_object_distance_m,
             **{f"stage_{name}": reached for name, reached in result.stages.items()},
         }
         self._status.publish(messages.diagnostics(stamp_ns, "sim/status", "", values))
@@ -159,7 +159,8 @@ class SimNode(ManagedNode):
         from lawam_ros.sim.cameras import CameraRig  # the GL context belongs to the thread that makes it
 
         cameras = self._contract.robot.cameras
-        rig = CameraRig(self._world.model, cameras)
+        with self._lock:
+            rig = CameraRig(self._world.model, cameras)
         period_s = 1.0 / max(camera.rate_hz for camera in cameras)
         next_s = time.monotonic()
         while self._running.is_set():

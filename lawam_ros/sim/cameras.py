@@ -1,24 +1,32 @@
 """Pictures of a world. A rig has its own MuJoCo data and GL context and must be used by one thread only, the one that made it."""
 
+import copy
+from collections.abc import Mapping
+
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
 from lawam_ros.contract.robot import Camera
-from lawam_ros.sim.world import Snapshot
+from lawam_ros.sim.variation import wear
+from lawam_ros.sim.world_state import Snapshot
 
 
 class CameraRig:
     """Draws snapshots of a world through the cameras of the robot file."""
 
     def __init__(self, model: mujoco.MjModel, cameras: tuple[Camera, ...]) -> None:
-        self._model = model
-        self._data = mujoco.MjData(model)
+        self._model = copy.deepcopy(model)  # its looks change with the snapshots
+        self._data = mujoco.MjData(self._model)
+        self._look: Mapping[str, NDArray[np.float64]] | None = None
         self._cameras = {camera.name: camera for camera in cameras}
         self._renderers: dict[tuple[int, int], mujoco.Renderer] = {}
 
     def show(self, snapshot: Snapshot) -> None:
         """Pose the scene; the following ``render`` calls draw it."""
+        if snapshot.look is not self._look:
+            self._look = snapshot.look
+            wear(self._model, snapshot.look)
         self._data.qpos[:] = snapshot.qpos
         self._data.mocap_pos[:] = snapshot.mocap_position_m
         self._data.mocap_quat[:] = snapshot.mocap_quat_wxyz

@@ -10,11 +10,13 @@ from lawam_ros.contract.records import ActionChunk, Pose
 from lawam_ros.contract.robot import CARTESIAN_COMPONENTS
 from lawam_ros.contract.rotations import quat_from_rotvec, quat_multiply, quat_slerp
 from lawam_ros.control.limit_checker import LimitChecker
-from lawam_ros.sim.expert import PickPlaceExpert
+from lawam_ros.sim.expert import Expert
+from lawam_ros.sim.scenes import scene_of
 from lawam_ros.sim.start_recipe import HOME, RECOVERY, Start, draw_start
 from lawam_ros.sim.stepped_loop import SteppedLoop
-from lawam_ros.sim.success import PickPlaceMeasure, PickPlaceResult
-from lawam_ros.sim.world import Snapshot, World, WorldState
+from lawam_ros.sim.success import Result
+from lawam_ros.sim.world import World
+from lawam_ros.sim.world_state import Snapshot, WorldState
 
 Array = NDArray[np.float64]
 
@@ -50,7 +52,7 @@ class Demonstration:
     moments: list[Moment]
     commands: int
     limit_violations: int
-    result: PickPlaceResult
+    result: Result
     failure: str | None
 
 
@@ -82,8 +84,8 @@ class _Attempt:
         self._world = world
         self._step_s = 1.0 / contract.task.policy.action_hz
         self._loop = SteppedLoop(contract, world)
-        self._expert = PickPlaceExpert(contract)
-        self.measure = PickPlaceMeasure(world.parameters.cube_size_m, world.parameters.success_radius_m)
+        self._expert = Expert(contract)
+        self.measure = scene_of(contract).measure(world.parameters)
         self.moments: list[Moment] = []
         self.checker = LimitChecker(contract.robot.arms[0].limits)
         self._chunk: ActionChunk
@@ -109,7 +111,7 @@ class _Attempt:
             self.measure.update(state)
             finished_steps = finished_steps + 1 if self._expert.finished(state) else 0
             if finished_steps > settle_steps:
-                return None if self.measure.result().success else "the cube did not stay on the pad"
+                return None if self.measure.result().success else "done, but it did not stay so"
             if not self._loop.state.startswith(("RUN", "HOLD")):
                 return f"the executor went to {self._loop.state}"
         mode = self._expert.mode
@@ -155,6 +157,7 @@ class _Attempt:
     def _pull_chunk(self, start: Start) -> ActionChunk:
         tcp, arm = self._loop.commanded_tcp, self._contract.robot.arms[0]
         target = np.clip(tcp.position_m + start.offset_m, _PULL_LOW_M, _PULL_HIGH_M)
+        target = self._expert.kept_clear(target, self._world.state())
         turned = quat_multiply(quat_from_rotvec(start.turn_rad), tcp.quat_xyzw)
         distance = float(np.linalg.norm(target - tcp.position_m))
         steps = int(np.ceil((1.9 * distance / _PULL_SPEED_M_S + _PULL_EXTRA_S) / self._step_s))

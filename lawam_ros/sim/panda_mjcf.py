@@ -38,6 +38,8 @@ ARM_JOINTS = (
 )
 
 FINGER_JOINTS = ("panda_finger_joint1", "panda_finger_joint2")
+FINGER_BODIES = ("panda_leftfinger", "panda_rightfinger")
+FINGER_PADS = tuple(f"{body}_pad" for body in FINGER_BODIES)
 GRIPPER_ACTUATOR = "panda_gripper"
 
 # Geometry of each link in its own frame; class "shell" is the white cover, "dark" the joint rings and the hand.
@@ -127,18 +129,18 @@ def _hand_xml() -> str:
         <geom class="dark" type="box" pos="0.060 0 -0.012" size="0.030 0.020 0.006" mass="0.05"/>
         <site name="tcp" pos="0 0 {HAND_TO_TCP_M}" size="0.004" rgba="0 0 0 0"/>
         <camera name="wrist" pos="0.085 0 0" xyaxes="0 1 0 0.98 0 0.20" fovy="75"/>
-        {_finger_xml("panda_leftfinger", FINGER_JOINTS[0], 1)}{_finger_xml("panda_rightfinger", FINGER_JOINTS[1], -1)}
+        {_finger_xml(0, 1)}{_finger_xml(1, -1)}
       </body>"""
 
 
-def _finger_xml(body: str, joint: str, side: int) -> str:
+def _finger_xml(finger: int, side: int) -> str:
     """A finger whose pad touches the hand's middle plane at joint position 0; joint frame as in the URDF (z 0.0584 above the hand)."""
     return f"""
-        <body name="{body}" pos="0 0 0.0584" gravcomp="1">
-          <joint name="{joint}" class="finger" axis="0 {side} 0"/>
+        <body name="{FINGER_BODIES[finger]}" pos="0 0 0.0584" gravcomp="1">
+          <joint name="{FINGER_JOINTS[finger]}" class="finger" axis="0 {side} 0"/>
           <geom class="finger" type="box" pos="0 {side * 0.0165} 0.014" size="0.010 0.0085 0.014" mass="0.02"/>
           <geom class="finger" type="box" pos="0 {side * 0.012} 0.040" size="0.009 0.006 0.013" mass="0.01"/>
-          <geom name="{body}_pad" class="pad" pos="0 {side * 0.003} 0.0445" size="0.009 0.003 0.0090" mass="0.005"/>
+          <geom name="{FINGER_PADS[finger]}" class="pad" pos="0 {side * 0.003} 0.0445" size="0.009 0.003 0.0090" mass="0.005"/>
         </body>"""
 
 

@@ -1,7 +1,5 @@
 """The simulated robot and its table: physics, commands in, measured joints and world state out."""
 
-from dataclasses import dataclass
-
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
@@ -9,35 +7,27 @@ from numpy.typing import NDArray
 from lawam_ros.contract.load import Contract
 from lawam_ros.contract.records import JointCommand, Pose
 from lawam_ros.contract.rotations import quat_from_matrix
+from lawam_ros.sim.cabinet import Cabinet, cabinet_contact_xml, cabinet_xml
+from lawam_ros.sim.cube_and_pad import CubeAndPad, cube_xml
+from lawam_ros.sim.layout import Ground
 from lawam_ros.sim.panda_mjcf import ARM_JOINTS, FINGER_JOINTS, FINGER_TRAVEL_M, GRIPPER_ACTUATOR, SERVO_TIME_CONSTANT_S
-from lawam_ros.sim.pick_place_scene import PHYSICS_STEP_S, PickPlaceParameters, pick_place_parameters, pick_place_scene_xml
+from lawam_ros.sim.scenes import parameters_of
+from lawam_ros.sim.table_scene import PHYSICS_STEP_S, table_scene_xml
+from lawam_ros.sim.variation import (
+    CABINET_SUNK_M,
+    DISTRACTORS,
+    SIZE,
+    START,
+    START_NOISE_FACTOR,
+    Variation,
+    distractors_xml,
+    place_distractors,
+    stream,
+)
+from lawam_ros.sim.world_parameters import CABINET, CUBE, WorldParameters
+from lawam_ros.sim.world_state import Snapshot, WorldState
 
 Array = NDArray[np.float64]
-
-_MAX_LAYOUT_TRIES = 10_000
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """Everything a camera needs to draw the world at ``time_s``; safe to hand to another thread."""
-
-    time_s: float
-    qpos: Array
-    mocap_position_m: Array
-    mocap_quat_wxyz: Array
-
-
-@dataclass(frozen=True)
-class WorldState:
-    """Privileged state, frame: the arm's base. Quaternions xyzw; ``fingers_touching`` counts fingers (0 to 2) in contact with the cube."""
-
-    time_s: float
-    cube: Pose
-    cube_speed_m_s: float
-    pad_position_m: Array
-    tcp: Pose
-    gripper_m: float
-    fingers_touching: int
 
 
 class World:
@@ -46,8 +36,8 @@ class World:
     def __init__(self, contract: Contract) -> None:
         """Builds the scene of ``contract.task.world`` and resets it with seed 0. Raises UserMistake for impossible parameters."""
         self.contract = contract
-        self.parameters: PickPlaceParameters = pick_place_parameters(contract)
-        self.model = mujoco.MjModel.from_xml_string(pick_place_scene_xml(contract, self.parameters))
+        self.parameters = parameters_of(contract)
+        self.model = mujoco.MjModel.from_xml_string(_model_xml(contract, self.parameters))
         self._data = mujoco.MjData(self.model)
         self._arm = contract.robot.arms[0]
         joint_ids = [self.model.joint(name).id for name in (*self._arm.joints, *FINGER_JOINTS)]
@@ -56,28 +46,32 @@ class World:
         self._names = (*self._arm.joints, *FINGER_JOINTS)
         self._servos = np.array([self.model.actuator(joint.name).id for joint in ARM_JOINTS])
         self._gripper_servo = self.model.actuator(GRIPPER_ACTUATOR).id
-        self._cube_qpos_at = int(self.model.joint("cube").qposadr[0])
-        self._cube_qvel_at = int(self.model.joint("cube").dofadr[0])
         self._tcp_site = self.model.site("tcp").id
-        self._cube_geom = self.model.geom("cube").id
-        self._pads = [self.model.geom(f"{body}_pad").id for body in ("panda_leftfinger", "panda_rightfinger")]
+        objects = self.parameters.objects
+        self._cabinet = Cabinet(self.model, self.parameters.cabinet) if CABINET in objects else None
+        self._cube = CubeAndPad(self.model, self.parameters.cube) if CUBE in objects else None
+        self._variation = Variation(self.model, self.parameters.perturb)
         self.reset(0)
 
     def reset(self, seed: int) -> None:
-        """New episode: the same seed gives the same start pose, cube and pad. Time starts at zero, the arm rests on its servos."""
-        random = np.random.default_rng(seed)
-        parameters, data = self.parameters, self._data
+        """New episode: the same seed gives the same start pose, things and looks. Time starts at zero, the arm rests on its servos."""
+        random, perturb, data = np.random.default_rng(seed), self.parameters.perturb, self._data
+        self._look = self._variation.draw(seed)
         mujoco.mj_resetData(self.model, data)
-        cube_xy, pad_xy = _layout(random, parameters)
-        yaw = random.uniform(-parameters.cube_yaw_rad, parameters.cube_yaw_rad)
-        noise = random.normal(0.0, parameters.start_joint_noise_rad, len(self._arm.joints)) if parameters.start_joint_noise_rad else 0.0
+        taken: list[Ground] = []
+        if self._cabinet:
+            sunk = stream(seed, SIZE).uniform(0.0, CABINET_SUNK_M) if SIZE in perturb else 0.0
+            taken += self._cabinet.place(random, data, taken, sunk)
+        if self._cube:
+            taken += self._cube.place(random, data, taken)
+        if DISTRACTORS in perturb:
+            place_distractors(stream(seed, DISTRACTORS), self.model, data, taken)
+        deviation = self.parameters.start_joint_noise_rad * (START_NOISE_FACTOR if START in perturb else 1.0)
+        noise = random.normal(0.0, deviation, len(self._arm.joints)) if deviation else 0.0
         limits = self._arm.limits
         joints = np.clip(self._arm.home_rad + noise, limits.lower_rad, limits.upper_rad)
         data.qpos[self._qpos_at[:-2]] = joints
         data.qpos[self._qpos_at[-2:]] = FINGER_TRAVEL_M
-        cube = data.qpos[self._cube_qpos_at : self._cube_qpos_at + 7]
-        cube[:] = [*cube_xy, parameters.cube_size_m / 2, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)]
-        data.mocap_pos[0] = [*pad_xy, 0.0]
         self._set_targets(joints, np.zeros_like(joints), FINGER_TRAVEL_M)
         mujoco.mj_forward(self.model, data)
 
@@ -148,37 +142,30 @@ class World:
 
     def snapshot(self) -> Snapshot:
         data = self._data
-        return Snapshot(self.time_s, data.qpos.copy(), data.mocap_pos.copy(), data.mocap_quat.copy())
+        return Snapshot(self.time_s, data.qpos.copy(), data.mocap_pos.copy(), data.mocap_quat.copy(), self._look)
 
     def state(self) -> WorldState:
         """Privileged state after the last step."""
-        data, at = self._data, self._cube_qpos_at
+        data = self._data
         # mj_step leaves poses of the previous position; one kinematics pass makes them agree with qpos.
         mujoco.mj_kinematics(self.model, data)
-        quat_wxyz = data.qpos[at + 3 : at + 7]
         return WorldState(
             time_s=self.time_s,
-            cube=Pose(data.qpos[at : at + 3].copy(), np.array([*quat_wxyz[1:], quat_wxyz[0]])),
-            cube_speed_m_s=float(np.linalg.norm(data.qvel[self._cube_qvel_at : self._cube_qvel_at + 3])),
-            pad_position_m=data.mocap_pos[0].copy(),
             tcp=Pose(data.site_xpos[self._tcp_site].copy(), quat_from_matrix(data.site_xmat[self._tcp_site].reshape(3, 3))),
             gripper_m=self.gripper_m(),
-            fingers_touching=self._fingers_touching(),
+            cube=self._cube.state(data) if self._cube else None,
+            drawer=self._cabinet.state(data) if self._cabinet else None,
         )
 
-    def _fingers_touching(self) -> int:
-        pairs = self._data.contact.geom
-        touching = 0
-        for pad in self._pads:
-            touching += bool(np.any(np.all((pairs == (self._cube_geom, pad)) | (pairs == (pad, self._cube_geom)), axis=-1)))
-        return touching
 
-
-def _layout(random: np.random.Generator, parameters: PickPlaceParameters) -> tuple[Array, Array]:
-    """Cube and pad centres (x, y), m: uniform over the area, at least the minimum distance apart."""
-    lower, upper = np.array(parameters.area_lower_m), np.array(parameters.area_upper_m)
-    for _ in range(_MAX_LAYOUT_TRIES):
-        cube, pad = random.uniform(lower, upper), random.uniform(lower, upper)
-        if np.linalg.norm(cube - pad) >= parameters.min_distance_m:
-            return cube, pad
-    raise ValueError(f"no layout with cube and pad {parameters.min_distance_m} m apart found in the area {lower} to {upper}")
+def _model_xml(contract: Contract, parameters: WorldParameters) -> str:
+    bodies: list[str] = []
+    contacts: list[str] = []
+    if CUBE in parameters.objects:
+        bodies.append(cube_xml(parameters.cube))
+    if CABINET in parameters.objects:
+        bodies.append(cabinet_xml(parameters.cabinet))
+        contacts.append(cabinet_contact_xml())
+    if DISTRACTORS in parameters.perturb:
+        bodies.append(distractors_xml())
+    return table_scene_xml(contract, bodies, contacts)

@@ -2,6 +2,7 @@ import argparse
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -75,6 +76,14 @@ def test_inspect_prints_what_is_there(folder: Path, capsys: pytest.CaptureFixtur
     assert json.loads(out.splitlines()[-1])["frames"] == LeRobotDataset(folder).frames
 
 
+def test_inspect_draws_what_is_there(folder: Path, tmp_path: Path) -> None:
+    assert lawam("inspect", str(folder), "--plot", str(tmp_path / "plots" / "sheet.png")) == 0
+    sheet = cv2.imread(str(tmp_path / "plots" / "sheet.png"))
+    assert sheet is not None and min(sheet.shape[:2]) > 500 and sheet.std() > 20
+    with pytest.raises(UserMistake, match="--plot"):
+        lawam("inspect", str(folder), "--plot", str(tmp_path / "sheet.txt"))
+
+
 def test_wrong_arguments_are_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserMistake, match="not empty"):
         lawam("make", "--episodes", "1", "--out", str(folder))
@@ -82,6 +91,8 @@ def test_wrong_arguments_are_named(folder: Path, tmp_path: Path) -> None:
         lawam("make", "--episodes", "100", "--seed", "8950", "--out", str(tmp_path / "d"))
     with pytest.raises(UserMistake, match="--jobs"):
         lawam("make", "--jobs", "0", "--out", str(tmp_path / "d"))
+    with pytest.raises(UserMistake, match="perturb: expected names of colour, .* got gravity"):
+        lawam("make", "--perturb", "colour,gravity", "--out", str(tmp_path / "c"))
     with pytest.raises(UserMistake, match="unknown task"):
         lawam("make", "--task", "franka_dance", "--out", str(tmp_path / "d"))
     with pytest.raises(UserMistake, match="data make"):

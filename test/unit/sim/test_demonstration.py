@@ -23,6 +23,13 @@ def demonstrator(contract: Contract) -> Demonstrator:
     return Demonstrator(contract)
 
 
+@pytest.fixture(scope="module")
+def opener() -> Demonstrator:
+    """A drawer world with everything on the table and everything changing."""
+    things = ["world.objects=[cube,cabinet]", "world.perturb=[colour,light,camera,distractors,start,size]"]
+    return Demonstrator(load_contract("franka_drawer", overrides=things))
+
+
 def test_the_expert_succeeds_through_the_executor_within_the_limits(demonstrator: Demonstrator) -> None:
     for seed in (1, 10_001):
         attempt = demonstrator.demonstrate(seed)
@@ -30,6 +37,22 @@ def test_the_expert_succeeds_through_the_executor_within_the_limits(demonstrator
         assert attempt.result.success and all(attempt.result.stages.values())
         assert attempt.result.final_error_m < 0.02
         assert attempt.commands > 1000 and attempt.limit_violations == 0
+
+
+def test_the_expert_opens_drawers_within_the_limits(opener: Demonstrator) -> None:
+    for seed in (2, 10_002):
+        attempt = opener.demonstrate(seed)
+        assert attempt.failure is None and attempt.limit_violations == 0
+        assert attempt.result.success and all(attempt.result.stages.values())
+        assert {moment.wanted_gripper_m for moment in attempt.moments} == {0.0, 0.08}
+
+
+@pytest.mark.parametrize(("work_s", "flip"), [(2.3, False), (3.0, True), (3.6, False)])
+def test_a_hand_pulled_off_the_handle_finds_back(opener: Demonstrator, monkeypatch: pytest.MonkeyPatch, work_s: float, flip: bool) -> None:
+    start = Start(RECOVERY, np.array([0.05, -0.06, 0.04]), np.array([0.0, 0.1, 0.2]), work_s, flip)
+    monkeypatch.setattr(demonstration, "draw_start", lambda noise, seed: start)
+    attempt = opener.demonstrate(4, "recovery")
+    assert attempt.failure is None and attempt.limit_violations == 0 and attempt.result.success
 
 
 def test_the_same_seed_gives_the_same_demonstration(contract: Contract, demonstrator: Demonstrator) -> None:

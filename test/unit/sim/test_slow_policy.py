@@ -2,9 +2,9 @@
 
 from lawam_ros.contract.load import load_contract
 from lawam_ros.control.limit_checker import LimitChecker
-from lawam_ros.sim.expert import PickPlaceExpert
+from lawam_ros.sim.expert import Expert
+from lawam_ros.sim.scenes import scene_of
 from lawam_ros.sim.stepped_loop import SteppedLoop
-from lawam_ros.sim.success import PickPlaceMeasure
 from lawam_ros.sim.world import World
 
 LATENCY_NS = 3_000_000_000
@@ -14,8 +14,8 @@ def test_a_policy_with_three_seconds_latency_picks_and_places():
     contract = load_contract("franka_pick_place")
     world = World(contract)
     world.reset(9100)
-    loop, expert = SteppedLoop(contract, world), PickPlaceExpert(contract)
-    measure = PickPlaceMeasure(world.parameters.cube_size_m, world.parameters.success_radius_m)
+    loop, expert = SteppedLoop(contract, world), Expert(contract)
+    measure = scene_of(contract).measure(world.parameters)
     checker = LimitChecker(contract.robot.arms[0].limits)
     pending, states = None, []
     while not measure.result().success and world.time_s < 150.0:

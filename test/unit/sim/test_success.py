@@ -5,19 +5,22 @@ from lawam_ros.sim.renderer import choose_renderer
 
 choose_renderer()
 
-from lawam_ros.sim.success import PickPlaceMeasure  # noqa: E402
-from lawam_ros.sim.world import WorldState  # noqa: E402
+from lawam_ros.sim.cabinet import DrawerState  # noqa: E402
+from lawam_ros.sim.cube_and_pad import CubeState  # noqa: E402
+from lawam_ros.sim.success import DrawerMeasure, PickPlaceMeasure  # noqa: E402
+from lawam_ros.sim.world_state import WorldState  # noqa: E402
 
 PAD = np.array([0.5, 0.1, 0.0])
 UPRIGHT = np.array([0.0, 0.0, 0.0, 1.0])
 
 
 def state(cube: tuple[float, float, float], tcp: tuple[float, float, float], touching: int = 0, speed: float = 0.0) -> WorldState:
-    return WorldState(0.0, Pose(np.array(cube), UPRIGHT), speed, PAD, Pose(np.array(tcp), UPRIGHT), 0.08, touching)
+    things = CubeState(Pose(np.array(cube), UPRIGHT), speed, 0.04, PAD, touching)
+    return WorldState(0.0, Pose(np.array(tcp), UPRIGHT), 0.08, cube=things)
 
 
 def measure() -> PickPlaceMeasure:
-    return PickPlaceMeasure(cube_size_m=0.04, success_radius_m=0.05)
+    return PickPlaceMeasure(success_radius_m=0.05)
 
 
 def test_a_carried_cube_passes_every_stage() -> None:
@@ -33,7 +36,7 @@ def test_a_carried_cube_passes_every_stage() -> None:
     result = one.result()
     assert result.success and all(result.stages.values())
     np.testing.assert_allclose(result.final_error_m, 0.02)
-    np.testing.assert_allclose(result.min_tcp_cube_distance_m, 0.0)
+    np.testing.assert_allclose(result.min_tcp_object_distance_m, 0.0)
 
 
 def test_what_is_not_yet_a_success() -> None:
@@ -64,3 +67,40 @@ def test_a_pushed_cube_was_not_placed() -> None:
     one = measure()
     one.update(state((0.5, 0.1, 0.02), (0.5, 0.06, 0.02)))
     assert one.result().success and not one.result().stages["placed"]
+
+
+def drawer(opened_m: float, touching: int = 0, speed: float = 0.0, tcp_above_m: float = 0.2) -> WorldState:
+    handle = np.array([0.45, 0.2 - opened_m, 0.2])
+    one = DrawerState(handle, np.array([0.0, -1.0, 0.0]), np.array([1.0, 0.0, 0.0]), opened_m, speed, touching)
+    return WorldState(0.0, Pose(handle + [0.03, 0.0, tcp_above_m], UPRIGHT), 0.08, drawer=one)
+
+
+def test_a_pulled_drawer_passes_every_stage() -> None:
+    one = DrawerMeasure(success_opening_m=0.12)
+    one.update(drawer(0.0))
+    assert not any(one.result().stages.values()) and one.result().final_error_m == 0.12
+    one.update(drawer(0.0, touching=1, tcp_above_m=0.01))
+    assert one.result().stages == {"contact": True, "handle": False, "opened": False, "released": False}
+    np.testing.assert_allclose(one.result().min_tcp_object_distance_m, 0.01)  # the bar is 12 cm long: 3 cm beside its middle is on it
+    one.update(drawer(0.05, touching=2))
+    np.testing.assert_allclose(one.result().final_error_m, 0.07)
+    one.update(drawer(0.16, touching=2))
+    assert one.result().stages == {"contact": True, "handle": True, "opened": True, "released": False}
+    assert not one.result().success, "the hand has not let go"
+    one.update(drawer(0.16))
+    assert one.result().success and all(one.result().stages.values()) and one.result().final_error_m == 0.0
+
+
+def test_what_is_not_an_open_drawer() -> None:
+    for name, last in {"too little": drawer(0.119), "still moving": drawer(0.15, speed=0.2), "held": drawer(0.15, touching=1)}.items():
+        one = DrawerMeasure(success_opening_m=0.12)
+        one.update(drawer(0.15))
+        assert one.result().success, name
+        one.update(last)
+        assert not one.result().success, name
+
+
+def test_a_drawer_thrown_open_without_the_handle_was_not_released() -> None:
+    one = DrawerMeasure(success_opening_m=0.12)
+    one.update(drawer(0.15))
+    assert one.result().success and not one.result().stages["released"]

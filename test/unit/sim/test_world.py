@@ -6,7 +6,6 @@ from lawam_ros.contract.load import Contract, load_contract
 from lawam_ros.contract.paths import urdf_dir
 from lawam_ros.contract.records import JointCommand
 from lawam_ros.control.kinematics import Chain
-from lawam_ros.sim.pick_place_scene import pick_place_parameters
 from lawam_ros.sim.renderer import choose_renderer
 
 choose_renderer()
@@ -54,16 +53,17 @@ def test_same_seed_same_world_and_other_seed_another(world: World) -> None:
     assert np.abs(snapshots[0].qpos - snapshots[1].qpos).max() > 1e-3
 
 
-def test_layouts_keep_area_and_distance(contract: Contract, world: World) -> None:
-    parameters = pick_place_parameters(contract)
+def test_layouts_keep_area_and_distance(world: World) -> None:
+    parameters = world.parameters.cube
     for seed in range(50):
         world.reset(seed)
         state = world.state()
-        cube, pad = state.cube.position_m[:2], state.pad_position_m[:2]
+        assert state.cube is not None and state.drawer is None
+        cube, pad = state.cube.pose.position_m[:2], state.cube.pad_position_m[:2]
         for point in (cube, pad):
             assert np.all(point >= parameters.area_lower_m) and np.all(point <= parameters.area_upper_m)
         assert np.linalg.norm(cube - pad) >= parameters.min_distance_m
-        assert state.fingers_touching == 0
+        assert state.cube.fingers_touching == 0
 
 
 def test_the_arm_stands_still_on_its_servos(world: World) -> None:
@@ -73,7 +73,8 @@ def test_the_arm_stands_still_on_its_servos(world: World) -> None:
     assert world.time_s == pytest.approx(1.0)
     np.testing.assert_allclose(world.arm_positions_rad(), start, atol=1e-3)
     assert world.gripper_m() == pytest.approx(0.08, abs=1e-3)
-    assert world.state().cube.position_m[2] == pytest.approx(0.02, abs=1e-3)
+    cube = world.state().cube
+    assert cube is not None and cube.pose.position_m[2] == pytest.approx(0.02, abs=1e-3)
 
 
 def test_moving_joints_are_followed_closely(world: World) -> None:
@@ -126,5 +127,14 @@ def test_cameras_see_cube_and_pad(contract: Contract, world: World) -> None:
 def test_impossible_worlds_are_refused() -> None:
     with pytest.raises(UserMistake, match="min_distance_m"):
         World(load_contract("franka_pick_place", overrides=["world.min_distance_m=0.9"]))
-    with pytest.raises(UserMistake, match="cube_size_m"):
-        World(load_contract("franka_pick_place", overrides=["world.cube_size_m=0.5"]))
+    refused = {
+        "cube_size_m": "world.cube_size_m=0.5",
+        "no layout": "world.area_upper_m=[0.40, -0.08]",
+        "the cube among them": "world.objects=[cabinet]",
+        "names of cube, cabinet, got teapot": "world.objects=[cube, teapot]",
+        "names of colour, light, camera": "world.perturb=[gravity]",
+        "one of pick_place, drawer": "world.name=kitchen",
+    }
+    for sentence, override in refused.items():
+        with pytest.raises(UserMistake, match=sentence):
+            World(load_contract("franka_pick_place", overrides=[override]))

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from lawam_ros.contract.rotations import quat_from_rotvec, quat_inverse, quat_multiply, rotvec_from_quat
-from lawam_ros.sim.expert_field import SPEED_M_S, Mode, Plan, Scene, advance, cube_yaw_rad, down_quat
+from lawam_ros.sim.expert_field import SPEED_M_S, Mode, Plan
+from lawam_ros.sim.pick_place_field import Scene, advance, cube_yaw_rad, down_quat
 
 STEP_S = 0.05
 SCENE = Scene(

@@ -1,0 +1,41 @@
+"""The one table of worlds: what a task file's ``world.name`` stands for."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lawam_ros.contract.errors import UserMistake
+from lawam_ros.contract.load import Contract
+from lawam_ros.contract.robot import Arm
+from lawam_ros.sim.drawer_field import DrawerField
+from lawam_ros.sim.expert_field import ExpertField
+from lawam_ros.sim.pick_place_field import PickPlaceField
+from lawam_ros.sim.success import DrawerMeasure, Measure, PickPlaceMeasure
+from lawam_ros.sim.world_parameters import CABINET, CUBE, WorldParameters, world_parameters
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is to be done in a world. goal_object: what must stand on the table for it; anything else may stand there too."""
+
+    goal_object: str
+    measure: Callable[[WorldParameters], Measure]
+    expert_field: Callable[[Arm, WorldParameters], ExpertField]
+
+
+SCENES = {
+    "pick_place": Scene(CUBE, lambda parameters: PickPlaceMeasure(parameters.cube.success_radius_m), PickPlaceField),
+    "drawer": Scene(CABINET, lambda parameters: DrawerMeasure(parameters.cabinet.success_opening_m), DrawerField),
+}
+
+
+def scene_of(contract: Contract) -> Scene:
+    """Raises UserMistake for a world that does not exist."""
+    name = contract.task.world["name"]
+    if name not in SCENES:
+        raise UserMistake(f"task {contract.task.name}.world.name: expected one of {', '.join(SCENES)}, got {name!r}")
+    return SCENES[name]
+
+
+def parameters_of(contract: Contract) -> WorldParameters:
+    """The task's world section. Raises UserMistake naming the key that is wrong."""
+    return world_parameters(contract, scene_of(contract).goal_object)
