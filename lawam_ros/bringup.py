@@ -16,6 +16,7 @@ Value = bool | int | float | str
 PACKAGE = "lawam_ros"
 RESPAWN_DELAY_S = 2.0
 SEED_MAX = 2**31 - 1
+LATENCY_MAX_S = 5.0
 _NAMESPACE = re.compile(r"/?([A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*)?/?")
 
 
@@ -56,6 +57,13 @@ ARGUMENTS = (
     Argument("device", "auto", "Device of the model.", ("auto", "cpu", "cuda")),
     Argument("seed", "0", "Seed of the simulated world and of the policy's noise."),
     Argument("set", "", "Contract overrides such as world.cube_size_m=0.05, separated by semicolons."),
+    Argument(
+        "clock",
+        "steady",
+        "steady runs in real time; lockstep lets the simulation wait for everybody, so that a run repeats exactly.",
+        ("steady", "lockstep"),
+    ),
+    Argument("latency_s", "0.1", "In lock step, from an observation to the use of its chunk, in s."),
     Argument("view", "true", "Start the subgoal heatmap.", ("true", "false")),
 )
 
@@ -84,6 +92,9 @@ def check_arguments(values: Mapping[str, str]) -> None:
     seed, namespace = values.get("seed", "0"), values.get("namespace", "")
     if not (seed.isascii() and seed.isdecimal() and int(seed) <= SEED_MAX):
         raise UserMistake(f"seed:={seed}: expected a whole number from 0 to {SEED_MAX}")
+    latency = values.get("latency_s", "0")
+    if not (re.fullmatch(r"\d+(\.\d*)?", latency) and float(latency) <= LATENCY_MAX_S):
+        raise UserMistake(f"latency_s:={latency}: expected a number from 0 to {LATENCY_MAX_S:g}")
     if not _NAMESPACE.fullmatch(namespace):
         raise UserMistake(f"namespace:={namespace}: expected names of letters, digits and underscores separated by /, such as cell_1/left")
 
@@ -109,10 +120,13 @@ def nodes_for(task: str, values: Mapping[str, str]) -> tuple[NodeSpec, ...]:
     robot = contract_for(task, values).robot.name
     common: dict[str, Value] = {"task": task, "robot": robot, "overrides": values["set"]}
     seed = int(values["seed"])
+    timed: dict[str, Value] = dict(common)
+    if values["clock"] == "lockstep":
+        timed |= {"lockstep": True, "lockstep_latency_s": float(values["latency_s"])}
     nodes = [
-        NodeSpec("sim", {**common, "seed": seed}),
-        NodeSpec("chunk_executor", {**common, "instruction": values["instruction"]}),
-        NodeSpec("policy", {**common, "checkpoint": values["checkpoint"], "device": values["device"], "seed": seed}, respawn=True),
+        NodeSpec("sim", {**timed, "seed": seed}),
+        NodeSpec("chunk_executor", {**timed, "instruction": values["instruction"]}),
+        NodeSpec("policy", {**timed, "checkpoint": values["checkpoint"], "device": values["device"], "seed": seed}, respawn=True),
     ]
     if values["view"] == "true":
         nodes.append(NodeSpec("subgoal_view", common))

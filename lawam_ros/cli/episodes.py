@@ -8,7 +8,7 @@ from lawam_ros.bringup import NodeSpec
 from lawam_ros.cli.process_group import ProcessGroup
 from lawam_ros.contract.errors import EXIT_ENVIRONMENT_LACKS, EXIT_USER_MISTAKE, EnvironmentLacks, LawamError, UserMistake
 from lawam_ros.contract.load import Contract
-from lawam_ros.nodes.run_client import RunClient
+from lawam_ros.nodes.run_client import RunClient, WorldReport
 
 START_TIMEOUT_S = 90.0
 _POLICY_BACK_TIMEOUT_S = 60.0
@@ -20,7 +20,8 @@ _SETTLE_S = 2.0
 
 @dataclass(frozen=True)
 class EpisodeResult:
-    """One attempt. ``reason`` is ``success``, ``timeout`` or the executor's reason for latching; error is what the task's measure misses, in m."""
+    """One attempt. ``reason`` is ``success``, ``timeout`` or the executor's reason for latching; error is what the task's measure misses,
+    in m. command_hash: in lock step, of everything commanded."""
 
     seed: int
     success: bool
@@ -29,6 +30,7 @@ class EpisodeResult:
     final_error_m: float | None
     min_tcp_object_distance_m: float | None
     stages: dict[str, bool]
+    command_hash: str = ""
 
 
 def wait_until_up(client: RunClient, group: ProcessGroup, nodes: tuple[NodeSpec, ...], say: Callable[[str], None]) -> None:
@@ -65,9 +67,17 @@ def _last_words(log: str) -> str:
 
 
 def run_episode(
-    client: RunClient, group: ProcessGroup, contract: Contract, seed: int, on_progress: Callable[[float], None]
+    client: RunClient,
+    group: ProcessGroup,
+    contract: Contract,
+    seed: int,
+    on_progress: Callable[[float], None],
+    lockstep: bool = False,
 ) -> EpisodeResult:
-    """One attempt: world reset while the executor is inactive, activation, success held for the task's settling time or time-out."""
+    """One attempt: world reset while the executor is inactive, activation, success held for the task's settling time or time-out.
+
+    In real time the watch is here; in lock step the simulation, which owns time, says when it is over.
+    """
     wait_for_policy(client)
     client.reset_world(seed)
     time.sleep(0.3)  # the first frames and joint states of the new episode
@@ -76,12 +86,13 @@ def run_episode(
         if time.monotonic() - started > START_TIMEOUT_S:
             raise LawamError(f"the chunk executor refused to activate; last words: {_last_words(group.log_tail('chunk_executor'))}")
         time.sleep(0.2)
-    started, held_since, starved_since = time.monotonic(), None, None
-    reason = "timeout"
-    while time.monotonic() - started < contract.task.episode.timeout_s:
+    started, starved_since = time.monotonic(), None
+    held = HeldSuccess(contract)
+    reason = ""
+    while not reason:
         time.sleep(_POLL_S)
         on_progress(time.monotonic() - started)
-        status, world = client.status, client.world
+        status = client.status
         if status is not None and status.state == "LATCHED":
             reason = status.reason
             break
@@ -94,16 +105,15 @@ def run_episode(
             raise UserMistake(f"the policy refuses the images: {refused}")
         raise_if_ended(group, "sim")
         raise_if_ended(group, "chunk_executor")
-        if world is None or not world.success or world.seed != seed:
-            held_since = None
-            continue
-        held_since = held_since or time.monotonic()
-        if time.monotonic() - held_since >= contract.task.episode.settle_s:
-            reason = "success"
-            break
+        world = client.world if client.world is not None and client.world.seed == seed else None
+        reason = (world.over if world else "") if lockstep else held.reason(world)
     elapsed = time.monotonic() - started
-    client.deactivate_executor()
     world = client.world
+    if lockstep and world is not None:
+        elapsed = world.time_s
+    client.deactivate_executor()
+    if not lockstep:
+        world = client.world
     return EpisodeResult(
         seed=seed,
         success=reason == "success",
@@ -112,7 +122,28 @@ def run_episode(
         final_error_m=None if world is None else world.final_error_m,
         min_tcp_object_distance_m=None if world is None else world.min_tcp_object_distance_m,
         stages={} if world is None else world.stages,
+        command_hash="" if world is None else world.command_hash,
     )
+
+
+class HeldSuccess:
+    """How an episode in real time ends: success held for the task's settling time, or time-out."""
+
+    def __init__(self, contract: Contract) -> None:
+        self._episode = contract.task.episode
+        self._started_s = time.monotonic()
+        self._held_since_s: float | None = None
+
+    def reason(self, world: WorldReport | None) -> str:
+        """``success``, ``timeout``, or empty while it goes on."""
+        now_s = time.monotonic()
+        if world is None or not world.success:
+            self._held_since_s = None
+        elif self._held_since_s is None:
+            self._held_since_s = now_s
+        if self._held_since_s is not None and now_s - self._held_since_s >= self._episode.settle_s:
+            return "success"
+        return "timeout" if now_s - self._started_s >= self._episode.timeout_s else ""
 
 
 def wait_for_policy(client: RunClient) -> None:

@@ -2,12 +2,14 @@
 
 Three threads: the tick on absolute deadlines of the monotonic clock; motion inputs (joint states, chunks, heartbeat) spun by a node of
 their own, because rclpy spins all callback groups of a node in one executor and a lifecycle transition that waits for rest would otherwise
-block the messages it needs; services and transitions in the main spinner, which only set requests and wait.
+block the messages it needs; services and transitions in the main spinner, which only set requests and wait. In lock step there is no tick
+thread: the motion inputs tick, when all of a step has arrived.
 """
 
 import sys
 import threading
 import time
+import traceback
 from dataclasses import replace
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -22,20 +24,23 @@ from trajectory_msgs.msg import JointTrajectory
 from lawam_ros.contract.errors import EXIT_CRITERION_MISSED, LawamError
 from lawam_ros.contract.load import Contract
 from lawam_ros.contract.paths import urdf_dir
+from lawam_ros.contract.records import ActionChunk
 from lawam_ros.control.executor import ActivationRefused, ChunkExecutor, Status, TickOutput
 from lawam_ros.nodes import messages, qos
 from lawam_ros.nodes.inputs_node import inputs_node
+from lawam_ros.nodes.lock_step import LATENCY, LOCKSTEP, STEP_TOPIC, step_from_message
 from lawam_ros.nodes.managed import InputMissing, ManagedNode, run
 from lawam_ros.nodes.parameters import Parameter
 from lawam_ros.nodes.priority import EXECUTOR, lock_memory, raise_priority
 from lawam_ros.nodes.stamp_clock import StampClock, follow, read_offset_ns
 from lawam_ros.nodes.status import status_to_message
+from lawam_ros.nodes.stepped_ticks import SILENT_S, SteppedTicks
 from lawam_ros.nodes.tick_thread import TickThread
 
 INSTRUCTION = Parameter("instruction", "", "What the policy is asked to do; with an empty one the node waits for the topic instruction.")
 STATUS_HZ = Parameter("status_hz", 10.0, "Rate of lawam/status between changes.", low=1.0, high=50.0)
 REFERENCE_HZ = Parameter("reference_hz", 50.0, "Rate of lawam/reference.", low=10.0, high=250.0)
-TABLE = (INSTRUCTION, STATUS_HZ, REFERENCE_HZ)
+TABLE = (INSTRUCTION, STATUS_HZ, REFERENCE_HZ, LOCKSTEP, LATENCY)
 
 _REST_TIMEOUT_S = 5.0
 
@@ -52,8 +57,10 @@ class ChunkExecutorNode(ManagedNode):
         self._motion_executor: SingleThreadedExecutor | None = None
         self._motion_thread: threading.Thread | None = None
         self._stamps = StampClock(int(self.get_clock().now().nanoseconds) - time.monotonic_ns())
+        self._stepped: SteppedTicks | None = None
         self._published_status: Status | None = None
         self._was_active = False
+        self._last_output: TickOutput | None = None
         self._counters: dict[str, int] = {}
         self._bad_messages = 0
         self._last_bad = ""
@@ -80,31 +87,40 @@ class ChunkExecutorNode(ManagedNode):
         ]
         self._reference_every = max(1, round(robot.tick_hz / float(self.get_parameter("reference_hz").value)))
         self._status_every = max(1, round(robot.tick_hz / float(self.get_parameter("status_hz").value)))
-        core.set_instruction(str(self.get_parameter("instruction").value), time.monotonic_ns())
+        core.set_instruction(str(self.get_parameter("instruction").value), self._now_ns())
+        if self.get_parameter("lockstep").value:
+            self._reference_every = self._status_every = 1
+            self._stamps = StampClock(0)
+            latency_ns = round(float(self.get_parameter("lockstep_latency_s").value) * 1e9)
+            self._stepped = SteppedTicks(self.resolve_topic_name(robot.joint_states_topic), latency_ns)
         self._start_motion_inputs(self._contract)
-        self._tick = TickThread(robot.tick_period_ns, self._on_tick, self._on_tick_failed)
-        self._tick.start()
+        if self._stepped is None:
+            self._tick = TickThread(robot.tick_period_ns, self._on_tick, self._on_tick_failed)
+            self._tick.start()
 
     def start(self) -> None:
         self._check_single_publisher()
-        now_ns = time.monotonic_ns()
         with self._lock:
             assert self._core is not None
             try:
-                self._core.activate(now_ns)
+                self._core.activate(self._now_ns())
             except ActivationRefused as refusal:
                 raise InputMissing(str(refusal)) from refusal
+        if self._stepped is not None:
+            self._answer_again()
 
     def stop(self) -> None:
         """Brakes to rest; returns when the arm's command is at rest."""
         with self._lock:
             assert self._core is not None
-            self._core.deactivate(time.monotonic_ns())
+            self._core.deactivate(self._now_ns())
         deadline = time.monotonic() + _REST_TIMEOUT_S
         while time.monotonic() < deadline:
             with self._lock:
                 if self._core.status.state == "INACTIVE":
                     return
+                if self._stepped is not None and self._stepped.silent_s > SILENT_S:
+                    self._tick_core(self._stepped.now_ns + self._contract.robot.tick_period_ns)
             time.sleep(0.005)
         raise LawamError(f"expected the arm to come to rest within {_REST_TIMEOUT_S} s of deactivation; it did not")
 
@@ -124,12 +140,13 @@ class ChunkExecutorNode(ManagedNode):
         self._core = None
 
     def report(self) -> tuple[str, dict[str, object]]:
-        if self._core is None or self._tick is None:
+        if self._core is None:
             return "", {}
         with self._lock:
             status = self._core.status
         values: dict[str, object] = {"state": status.state, "reason": status.reason, "rejected": status.rejected, **self._counters}
-        values |= {"bad_messages": self._bad_messages, "last_bad_message": self._last_bad, **self._tick.statistics()}
+        values |= {"bad_messages": self._bad_messages, "last_bad_message": self._last_bad}
+        values |= self._tick.statistics() if self._tick is not None else {}
         return (status.reason if status.state in ("STOP", "LATCHED") else ""), values
 
     def _check_single_publisher(self) -> None:
@@ -142,9 +159,13 @@ class ChunkExecutorNode(ManagedNode):
     def _start_motion_inputs(self, contract: Contract) -> None:
         self._motion = inputs_node(self)
         subscribe = self._motion.create_subscription
-        subscribe(JointState, contract.robot.joint_states_topic, self._on_joint_states, qos.SENSOR)
+        stepped = self._stepped is not None
+        subscribe(JointState, contract.robot.joint_states_topic, self._on_joint_states, qos.STEPPED if stepped else qos.SENSOR)
         subscribe(JointTrajectory, "lawam/action_chunk", self._on_chunk, qos.CHUNK)
-        subscribe(Header, "lawam/heartbeat", self._on_heartbeat, qos.BEAT)
+        if stepped:
+            subscribe(DiagnosticArray, STEP_TOPIC, self._on_step, qos.STEPPED)
+        else:
+            subscribe(Header, "lawam/heartbeat", self._on_heartbeat, qos.BEAT)
         for profile in (qos.ANY_PUBLISHER, qos.LATCHED):
             subscribe(String, "instruction", self._on_instruction, profile)
         self._motion_executor = SingleThreadedExecutor()
@@ -161,9 +182,64 @@ class ChunkExecutorNode(ManagedNode):
         with self._lock:
             if self._core is not None:
                 self._core.measured(self._stamps.to_clock(messages.nanoseconds(message.header.stamp)), positions)
+        if self._stepped is not None:
+            self._stepped.ledger.arrived(self._stepped.topic, messages.nanoseconds(message.header.stamp))
+            self._tick_when_complete(self._stepped)
+
+    def _on_step(self, message: DiagnosticArray) -> None:
+        assert self._stepped is not None
+        try:
+            step_ns, newest = step_from_message(message)
+        except messages.BadMessage as error:
+            self._count_bad(f"{STEP_TOPIC}: {error}")
+            return
+        if self._stepped.announced(step_ns, newest):
+            self._tick_when_complete(self._stepped)
+        else:
+            self._answer_again()
+
+    def _answer_again(self) -> None:
+        """The last step's answer, with the state as it is now: transitions come between steps."""
+        with self._lock:
+            if self._core is not None and self._last_output is not None:
+                self._publish(replace(self._last_output, status=self._core.status), 0)
+
+    def _tick_when_complete(self, stepped: SteppedTicks) -> None:
+        due_ns = stepped.due_ns()
+        if due_ns is None:
+            return
+        with self._lock:
+            if self._core is not None:
+                self._tick_core(due_ns)
+
+    def _tick_core(self, now_ns: int) -> None:
+        """One tick of stepped time; with the lock held."""
+        assert self._core is not None and self._stepped is not None
+        for chunk in self._stepped.released(now_ns):
+            self._offer(chunk, now_ns)
+        self._stepped.ticked_ns = now_ns
+        try:
+            output = self._core.tick(now_ns)
+        except Exception:  # as in the tick thread: half a command is worse than none
+            traceback.print_exc(file=sys.stderr)
+            self._on_tick_failed()
+            raise
+        self._counters = output.counters
+        self._last_output = output
+        self._publish(output, 0)
+
+    def _offer(self, chunk: ActionChunk, now_ns: int) -> None:
+        assert self._core is not None
+        reason = self._core.offer_chunk(chunk, now_ns)
+        if reason is not None:
+            self.get_logger().warning(f"chunk {chunk.sequence} rejected: {reason}", throttle_duration_sec=1.0)
+
+    def _now_ns(self) -> int:
+        """The clock of the core: monotonic, or stepped time."""
+        return time.monotonic_ns() if self._stepped is None else self._stepped.now_ns
 
     def _on_chunk(self, message: JointTrajectory) -> None:
-        now_ns = time.monotonic_ns()
+        now_ns = self._now_ns()
         try:
             chunk = messages.chunk_from_message(message)
         except messages.BadMessage as error:
@@ -171,23 +247,34 @@ class ChunkExecutorNode(ManagedNode):
             with self._lock:
                 if self._core is not None:
                     self._core.reject(str(error))
+                    self._judged(messages.nanoseconds(message.header.stamp))
             return
         with self._lock:
             if self._core is None:
                 return
-            reason = self._core.offer_chunk(replace(chunk, stamp_ns=self._stamps.to_clock(chunk.stamp_ns)), now_ns)
-        if reason is not None:
-            self.get_logger().warning(f"chunk {chunk.sequence} rejected: {reason}", throttle_duration_sec=1.0)
+            if self._stepped is None:
+                self._offer(replace(chunk, stamp_ns=self._stamps.to_clock(chunk.stamp_ns)), now_ns)
+                return
+            self._stepped.hold(chunk)
+            self._judged(chunk.stamp_ns)
+
+    def _judged(self, stamp_ns: int) -> None:
+        """In lock step, the owner of time waits to hear that a chunk is in hand."""
+        if self._stepped is None or self._core is None:
+            return
+        self._stepped.judged_ns = max(self._stepped.judged_ns, stamp_ns)
+        if self._last_output is not None:
+            self._publish_status(self._core.status, self._stepped.now_ns)
 
     def _on_heartbeat(self, message: Header) -> None:
         with self._lock:
             if self._core is not None:
-                self._core.heartbeat(time.monotonic_ns())
+                self._core.heartbeat(self._now_ns())
 
     def _on_instruction(self, message: String) -> None:
         with self._lock:
             if self._core is not None and message.data.strip():
-                self._core.set_instruction(message.data, time.monotonic_ns())
+                self._core.set_instruction(message.data, self._now_ns())
 
     def _count_bad(self, what: str) -> None:
         self._bad_messages += 1
@@ -198,14 +285,14 @@ class ChunkExecutorNode(ManagedNode):
         with self._lock:
             assert self._core is not None
             request = self._core.request_hold if kind == "hold" else self._core.request_stop
-            request("requested", time.monotonic_ns())
+            request("requested", self._now_ns())
         reply.success, reply.message = True, f"{kind} requested"
         return reply
 
     def _reset(self, reply: Trigger.Response) -> Trigger.Response:
         with self._lock:
             assert self._core is not None
-            refusal = self._core.reset(time.monotonic_ns())
+            refusal = self._core.reset(self._now_ns())
         reply.success, reply.message = refusal is None, refusal or "reset"
         return reply
 
@@ -242,9 +329,14 @@ class ChunkExecutorNode(ManagedNode):
                     self._poses[arm.name].publish(messages.pose_to_message(output.poses[arm.name], stamp_ns, arm.base_frame))
         self._was_active = active
         if output.status != self._published_status or index % self._status_every == 0:
-            now_ns = self.get_clock().now().nanoseconds if command is None else self._stamps.to_ros(command.stamp_ns)
-            self._status.publish(status_to_message(output.status, self._stamps, now_ns))
-            self._published_status = output.status
+            now_ns = self._stamps.to_ros(self._now_ns() if command is None else command.stamp_ns)
+            self._publish_status(output.status, now_ns)
+
+    def _publish_status(self, status: Status, stamp_ns: int) -> None:
+        if self._stepped is not None and self._stepped.judged_ns >= 0:
+            status = replace(status, judged_stamp_ns=self._stepped.judged_ns)
+        self._status.publish(status_to_message(status, self._stamps, stamp_ns))
+        self._published_status = status
 
 
 def main() -> int:

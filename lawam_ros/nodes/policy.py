@@ -6,6 +6,7 @@ that it tells whether the process lives, not whether an inference is quick.
 
 import hashlib
 import math
+import queue
 import sys
 import threading
 import time
@@ -24,11 +25,14 @@ from lawam_ros.contract.errors import EnvironmentLacks, LawamError, UserMistake
 from lawam_ros.contract.paths import urdf_dir
 from lawam_ros.contract.records import ActionChunk, Observation, Pose, Subgoal
 from lawam_ros.control.kinematics import Chain
+from lawam_ros.control.lock_step import FAILED, INFER, LookRule
 from lawam_ros.nodes import messages, qos
 from lawam_ros.nodes.images import image_to_rgb
+from lawam_ros.nodes.lock_step import LATENCY, LOCKSTEP, OBSERVED_TOPIC, STEP_TOPIC, TIMEOUT, step_from_message
 from lawam_ros.nodes.managed import ManagedNode, run
 from lawam_ros.nodes.parameters import Parameter
 from lawam_ros.nodes.status import ExecutorStatus, status_from_message
+from lawam_ros.nodes.stepped_looks import SteppedLooks
 from lawam_ros.observe.alignment import JOINT_STATES, Aligned, NotAligned, align, pose_at
 from lawam_ros.observe.image import BadImage
 from lawam_ros.observe.timed_buffer import TimedBuffer
@@ -45,7 +49,7 @@ PRECISION = Parameter(
 SEED = Parameter("seed", 0, "Seed of the noise; the same seed and stamps give the same chunks.", low=0, high=2**31 - 1)
 THREADS = Parameter("torch_threads", 1, "CPU threads of the model; leave cores to the executor.", low=1, high=64)
 ADDED_DELAY = Parameter("added_delay_s", 0.0, "Wait before each chunk is published, to try slow policies.", low=0.0, high=30.0)
-TABLE = (CHECKPOINT, DEVICE, PRECISION, SEED, THREADS, ADDED_DELAY)
+TABLE = (CHECKPOINT, DEVICE, PRECISION, SEED, THREADS, ADDED_DELAY, LOCKSTEP, LATENCY, TIMEOUT)
 
 _HEARTBEAT_S = 0.05
 _REFERENCE_WAIT_S = 0.1
@@ -89,26 +93,38 @@ class PolicyNode(ManagedNode):
         self._joints: TimedBuffer[Mapping[str, float]] = TimedBuffer(400)
         self._poses: dict[str, TimedBuffer[Pose]] = {arm.name: TimedBuffer(600) for arm in robot.arms}
         self._grippers: TimedBuffer[dict[str, float]] = TimedBuffer(600)
+        self._lockstep = bool(self.get_parameter("lockstep").value)
+        self._looks: SteppedLooks | None = None
+        self._to_look: queue.SimpleQueue[tuple[int, Aligned[Image] | NotAligned, ExecutorStatus]] = queue.SimpleQueue()
         self._chunks = self.create_publisher(JointTrajectory, "lawam/action_chunk", qos.CHUNK)
         self._heartbeat = self.create_publisher(Header, "lawam/heartbeat", qos.BEAT)
         self._current = self.create_publisher(Image, "lawam/subgoal/current", qos.IMAGE_OUT)
         self._predicted = self.create_publisher(Image, "lawam/subgoal/predicted", qos.IMAGE_OUT)
         subscribe = self.create_subscription
-        subscribe(JointState, robot.joint_states_topic, self._on_joint_states, qos.SENSOR)
-        subscribe(DiagnosticArray, "lawam/status", self._on_status, qos.LATCHED)
+        subscribe(JointState, robot.joint_states_topic, self._on_joint_states, qos.STEPPED if self._lockstep else qos.SENSOR)
+        subscribe(DiagnosticArray, "lawam/status", self._on_status, qos.STEPPED_STATUS if self._lockstep else qos.LATCHED)
         subscribe(JointTrajectory, "lawam/reference", self._on_reference, qos.REFERENCE)
         for name in names:
-            callback = self._image_callback(name, robot.camera(name).latency_s)
-            subscribe(Image, robot.camera(name).topic, callback, qos.IMAGE_IN)
+            # A simulation stamps exposures exactly.
+            callback = self._image_callback(name, 0.0 if self._lockstep else robot.camera(name).latency_s)
+            subscribe(Image, robot.camera(name).topic, callback, qos.STEPPED if self._lockstep else qos.IMAGE_IN)
         for arm in robot.arms:
             topic = f"lawam/reference_pose/{arm.name}"
             subscribe(PoseStamped, topic, self._pose_callback(self._poses[arm.name]), qos.REFERENCE)
+        if self._lockstep:
+            latency_ns = round(float(self.get_parameter("lockstep_latency_s").value) * 1e9)
+            period_ns = round(task.policy.replan_period_s * 1e9)
+            primary = self._topics[f"camera {task.policy.primary_cameras[0]}"]
+            self._looks = SteppedLooks(primary, self._topics.values(), LookRule(latency_ns, period_ns))
+            self._observed = self.create_publisher(Header, OBSERVED_TOPIC, qos.STEPPED)
+            subscribe(DiagnosticArray, STEP_TOPIC, self._on_step, qos.STEPPED)
         self.get_logger().info(f"policy ready: {self._policy.description}")
 
     def start(self) -> None:
         self._running.set()
         self._threads = [
-            threading.Thread(target=loop, name=name, daemon=True) for name, loop in (("heartbeat", self._beat), ("worker", self._work))
+            threading.Thread(target=loop, name=name, daemon=True)
+            for name, loop in (("heartbeat", self._beat), ("worker", self._work_stepped if self._lockstep else self._work))
         ]
         for thread in self._threads:
             thread.start()
@@ -144,8 +160,14 @@ class PolicyNode(ManagedNode):
         return ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
 
     def _image_callback(self, name: str, latency_s: float) -> Any:
-        latency_ns = round(latency_s * 1e9)
-        return lambda message: self._images[name].push(messages.nanoseconds(message.header.stamp) - latency_ns, message)
+        latency_ns, topic = round(latency_s * 1e9), self._topics[f"camera {name}"]
+
+        def on_image(message: Image) -> None:
+            stamp_ns = messages.nanoseconds(message.header.stamp)
+            self._images[name].push(stamp_ns - latency_ns, message)
+            self._stepped_arrival(topic, stamp_ns)
+
+        return on_image
 
     def _pose_callback(self, buffer: TimedBuffer[Pose]) -> Any:
         return lambda message: buffer.push(messages.nanoseconds(message.header.stamp), messages.pose_from_message(message))
@@ -155,6 +177,7 @@ class PolicyNode(ManagedNode):
             self._joints.push(messages.nanoseconds(message.header.stamp), messages.joint_positions(message))
         except messages.BadMessage as error:
             self.get_logger().warning(f"joint_states dropped: {error}", throttle_duration_sec=1.0)
+        self._stepped_arrival(self._topics[JOINT_STATES], messages.nanoseconds(message.header.stamp))
 
     def _on_reference(self, message: JointTrajectory) -> None:
         try:
@@ -169,6 +192,34 @@ class PolicyNode(ManagedNode):
             self._status = status_from_message(message)
         except messages.BadMessage as error:
             self.get_logger().warning(f"lawam/status dropped: {error}", throttle_duration_sec=1.0)
+            return
+        if self._looks is not None:
+            self._looks.status(self._status)
+            self._decide(self._looks)
+
+    def _on_step(self, message: DiagnosticArray) -> None:
+        assert self._looks is not None
+        try:
+            self._looks.step(*step_from_message(message))
+        except messages.BadMessage as error:
+            self.get_logger().warning(f"{STEP_TOPIC} dropped: {error}", throttle_duration_sec=1.0)
+        self._decide(self._looks)
+
+    def _stepped_arrival(self, topic: str, stamp_ns: int) -> None:
+        if self._looks is None:
+            return
+        again = self._looks.arrived(topic, stamp_ns)
+        if again is not None:
+            self._observed.publish(messages.header(stamp_ns, again))
+        self._decide(self._looks)
+
+    def _decide(self, looks: SteppedLooks) -> None:
+        """In the thread of the subscriptions: the answer must not wait for an inference, nor the observation for what comes later."""
+        while (decision := looks.decided()) is not None:
+            stamp_ns, verdict, status = decision
+            if verdict == INFER:
+                self._to_look.put((stamp_ns, align(self._images, self._joints, stamp_ns, self._contract.robot.budgets), status))
+            self._observed.publish(messages.header(stamp_ns, verdict))
 
     def _beat(self) -> None:
         while self._running.is_set():
@@ -198,6 +249,17 @@ class PolicyNode(ManagedNode):
             last_look_ns = aligned.stamp_ns
             self._one_chunk(aligned, status)
 
+    def _work_stepped(self) -> None:
+        while self._running.is_set():
+            try:
+                stamp_ns, aligned, status = self._to_look.get(timeout=0.1)
+            except queue.Empty:
+                continue
+            if isinstance(aligned, NotAligned):
+                self.get_logger().error(f"no observation at a frame of lock step: {aligned.stream}: {aligned.reason}")
+            if isinstance(aligned, NotAligned) or not self._one_chunk(aligned, status):
+                self._observed.publish(messages.header(stamp_ns, FAILED))
+
     def _wait(self, reason: str) -> None:
         """No observation this time; what lasts is said aloud, for nobody reads diagnostics before something is wrong."""
         self._waiting_for = reason
@@ -208,19 +270,22 @@ class PolicyNode(ManagedNode):
             self.get_logger().error(text, throttle_duration_sec=10.0)
         time.sleep(0.005)
 
-    def _one_chunk(self, aligned: Aligned[Image], status: ExecutorStatus) -> None:
+    def _one_chunk(self, aligned: Aligned[Image], status: ExecutorStatus) -> bool:
+        """Whether a chunk was published."""
         try:
             started = time.monotonic()
             observation = self._observation(aligned, status)
             inference = self._policy.look(observation, noise_seed(int(self.get_parameter("seed").value), aligned.stamp_ns))
             self._chunk_ms.append((time.monotonic() - started) * 1e3)
-            time.sleep(float(self.get_parameter("added_delay_s").value))
+            if not self._lockstep:
+                time.sleep(float(self.get_parameter("added_delay_s").value))
             reference = self._reference_at(aligned.stamp_ns)
             if reference is None:
                 self._waiting_for = "lawam/reference_pose: none at the observation's time"
-                return
+                return False
             self._publish(inference, reference, aligned.stamp_ns, status.epoch)
             self._failures = 0
+            return True
         except BadImage as error:
             self._bad_image_reason = str(error)
             self.get_logger().error(f"image refused: {error}", throttle_duration_sec=2.0)
@@ -231,6 +296,7 @@ class PolicyNode(ManagedNode):
                 self.exit_code = LawamError.exit_code
                 self.finished.set()
             time.sleep(min(2.0, 0.1 * 2**self._failures))
+        return False
 
     def _observation(self, aligned: Aligned[Image], status: ExecutorStatus) -> Observation:
         robot = self._contract.robot
@@ -259,12 +325,14 @@ class PolicyNode(ManagedNode):
 
     def _reference_at(self, stamp_ns: int) -> Reference | None:
         """Commanded rows at the observation's instant; usually there already, waited for when the executor is behind."""
-        deadline = time.monotonic() + _REFERENCE_WAIT_S
+        deadline = time.monotonic() + (float(self.get_parameter("lockstep_timeout_s").value) if self._lockstep else _REFERENCE_WAIT_S)
         while True:
             late = time.monotonic() > deadline
             skew_s = self._contract.robot.budgets.camera_joint_skew_s if late else 0.0  # interpolated, or in the end the newest before
             rows = {}
             gripper = self._grippers.newest_until(stamp_ns)
+            if self._lockstep and gripper is not None and gripper.stamp_ns != stamp_ns:
+                gripper = None  # the one of this instant is on its way
             for arm in self._contract.robot.arms:
                 pose = pose_at(self._poses[arm.name], stamp_ns, skew_s)
                 if pose is not None and gripper is not None:

@@ -39,7 +39,10 @@ _SERVICE_S = 10.0
 
 @dataclass(frozen=True)
 class WorldReport:
-    """``sim/status``: the seed it speaks of, simulated time, verdict and the stages reached."""
+    """``sim/status``: the seed it speaks of, simulated time, verdict and the stages reached.
+
+    over, command_hash: in lock step, how the episode ended (empty while it goes on), and a hash of everything commanded.
+    """
 
     seed: int
     time_s: float
@@ -47,6 +50,8 @@ class WorldReport:
     final_error_m: float
     min_tcp_object_distance_m: float
     stages: dict[str, bool]
+    over: str = ""
+    command_hash: str = ""
 
 
 @dataclass
@@ -115,7 +120,9 @@ class RunClient:
         reply = self._call(self._node.create_client(SetParameters, "sim/set_parameters"), request, "sim/set_parameters")
         if not reply.results[0].successful:
             raise LawamError(f"the simulation refused seed {seed}: {reply.results[0].reason}")
-        self.trigger("sim/reset")
+        done, text = self.trigger("sim/reset")
+        if not done:
+            raise LawamError(f"the simulation refused to reset: {text}")
         self.path_m, self.targets_m, self.heatmap, self.frame = [], None, None, None
 
     def trigger(self, service: str) -> tuple[bool, str]:
@@ -211,6 +218,8 @@ class RunClient:
             final_error_m=_finite(values["final_error_m"]),
             min_tcp_object_distance_m=_finite(values["min_tcp_object_distance_m"]),
             stages={key.removeprefix("stage_"): value == "True" for key, value in values.items() if key.startswith("stage_")},
+            over=values.get("over", ""),
+            command_hash=values.get("command_hash", ""),
         )
 
     def _on_command_message(self, message: JointTrajectory) -> None:

@@ -1,11 +1,13 @@
-"""Simulation node: a MuJoCo world behind the topics of a real robot, in real time.
+"""Simulation node: a MuJoCo world behind the topics of a real robot, in real time or as the owner of time in lock step.
 
-Physics runs in one thread and the cameras in another with data of their own; MuJoCo releases the interpreter in both.
+In real time physics runs in one thread and the cameras in another with data of their own; MuJoCo releases the interpreter in both. In lock
+step one thread does both, and waits for everybody at every step.
 """
 
 import sys
 import threading
 import time
+from typing import TYPE_CHECKING
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
@@ -17,20 +19,29 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
+from lawam_ros.contract.errors import LawamError
 from lawam_ros.contract.paths import urdf_dir
 from lawam_ros.nodes import messages, qos
 from lawam_ros.nodes.images import rgb_to_image
 from lawam_ros.nodes.inputs_node import inputs_node
+from lawam_ros.nodes.lock_step import LATENCY, LOCKSTEP, TIMEOUT
 from lawam_ros.nodes.managed import ManagedNode, run
 from lawam_ros.nodes.parameters import Parameter
 from lawam_ros.nodes.priority import PHYSICS, lock_memory, raise_priority
+from lawam_ros.nodes.stepped_streams import EPISODE_NS, SteppedStreams
+from lawam_ros.nodes.time_owner import TimeOwner
+from lawam_ros.sim.episode_end import EpisodeEnd
 from lawam_ros.sim.renderer import choose_renderer
 
 SEED = Parameter("seed", 0, "Seed of the world at the next reset.", low=0, high=2**31 - 1, read_only=False)
 JOINT_STATES_HZ = Parameter("joint_states_hz", 125.0, "Rate of joint_states.", low=20.0, high=500.0)
 STATUS_HZ = Parameter("status_hz", 10.0, "Rate of sim/status.", low=1.0, high=50.0)
-TABLE = (SEED, JOINT_STATES_HZ, STATUS_HZ)
+TABLE = (SEED, JOINT_STATES_HZ, STATUS_HZ, LOCKSTEP, LATENCY, TIMEOUT)
 
+if TYPE_CHECKING:
+    from lawam_ros.sim.cameras import CameraRig
+
+_RESET_S = 30.0
 _STEP_S = 0.004
 _MAX_CATCH_UP_S = 0.1
 
@@ -47,6 +58,9 @@ class SimNode(ManagedNode):
         self._frames = 0
         self._behind_s = 0.0
         self._bad_commands = 0
+        self._owner: TimeOwner | None = None
+        self._wanted_seed: int | None = None
+        self._standing = threading.Event()
 
     def setup(self) -> None:
         choose_renderer()  # before MuJoCo is imported anywhere in this process
@@ -69,7 +83,12 @@ class SimNode(ManagedNode):
         self._reset_service = self.create_service(Trigger, "sim/reset", self._on_reset)
         self._reset()
         self._inputs = inputs_node(self)
-        self._inputs.create_subscription(JointTrajectory, robot.sim_command_topic, self._on_command, qos.COMMAND)
+        if self.get_parameter("lockstep").value:
+            latency_ns = round(float(self.get_parameter("lockstep_latency_s").value) * 1e9)
+            timeout_s = float(self.get_parameter("lockstep_timeout_s").value)
+            self._owner = TimeOwner(self, self._inputs, latency_ns, robot.tick_period_ns, timeout_s)
+        else:
+            self._inputs.create_subscription(JointTrajectory, robot.sim_command_topic, self._on_command, qos.COMMAND)
         self._input_executor = SingleThreadedExecutor()
         self._input_executor.add_node(self._inputs)
         self._input_thread = threading.Thread(target=self._input_executor.spin, name="inputs", daemon=True)
@@ -77,7 +96,7 @@ class SimNode(ManagedNode):
 
     def start(self) -> None:
         self._running.set()
-        loops = (("physics", self._physics), ("cameras", self._cameras))
+        loops = (("physics", self._physics), ("cameras", self._cameras)) if self._owner is None else (("lock step", self._step_by_step),)
         self._threads = [threading.Thread(target=loop, name=name, daemon=True) for name, loop in loops]
         for thread in self._threads:
             thread.start()
@@ -92,15 +111,28 @@ class SimNode(ManagedNode):
             self._input_executor.shutdown(timeout_sec=1.0)
             self._input_thread.join(timeout=1.0)
             self._inputs.destroy_node()
-            self._inputs = None
+            self._inputs = self._owner = None
 
     def report(self) -> tuple[str, dict[str, object]]:
         problem = f"physics is {self._behind_s:.1f} s behind the wall clock" if self._behind_s > 1.0 else ""
         return problem, {"frames": self._frames, "behind_s": self._behind_s, "bad_commands": self._bad_commands}
 
     def _on_reset(self, _: Trigger.Request, reply: Trigger.Response) -> Trigger.Response:
-        reply.success, reply.message = True, f"reset with seed {self._reset()}"
+        if self._owner is not None:
+            reply.success, reply.message = self._reset_standing(self._owner)
+        else:
+            reply.success, reply.message = True, f"reset with seed {self._reset()}"
         return reply
+
+    def _reset_standing(self, owner: TimeOwner) -> tuple[bool, str]:
+        """In lock step: asks the thread that owns time, which stands still while the executor is inactive."""
+        seed = int(self.get_parameter("seed").value)
+        if owner.active:
+            return False, "expected an inactive chunk executor, time is running; deactivate it first"
+        self._standing.clear()
+        self._wanted_seed = seed
+        done = self._standing.wait(timeout=_RESET_S)
+        return done, f"reset with seed {seed}" if done else "time did not stand still"
 
     def _reset(self) -> int:
         seed = int(self.get_parameter("seed").value)
@@ -108,6 +140,7 @@ class SimNode(ManagedNode):
             self._world.reset(seed)
             self._measure = self._scene.measure(self._world.parameters)
             self._seed = seed
+            self._verdict = EpisodeEnd(self._contract.task.episode)
         return seed
 
     def _on_command(self, message: JointTrajectory) -> None:
@@ -151,6 +184,7 @@ class SimNode(ManagedNode):
             "success": result.success,
             "final_error_m": result.final_error_m,
             "min_tcp_object_distance_m": result.min_tcp_object_distance_m,
+            **({} if self._owner is None else {"over": self._verdict.reason, "command_hash": self._verdict.command_hash}),
             **{f"stage_{name}": reached for name, reached in result.stages.items()},
         }
         self._status.publish(messages.diagnostics(stamp_ns, "sim/status", "", values))
@@ -172,6 +206,66 @@ class SimNode(ManagedNode):
             next_s = max(next_s + period_s, time.monotonic())
             time.sleep(max(0.0, next_s - time.monotonic()))
         rig.close()
+
+    def _step_by_step(self) -> None:
+        """The loop of lock step: everything stamped t, the step t, the executor's set-point of t, one period of physics."""
+        from lawam_ros.sim.cameras import CameraRig
+
+        assert self._owner is not None
+        rig = CameraRig(self._world.model, self._contract.robot.cameras)
+        steps = SteppedStreams(self._contract.robot, float(self.get_parameter("joint_states_hz").value), self.resolve_topic_name)
+        try:
+            while self._running.is_set():
+                self._begin(steps, self._owner)
+                while self._running.is_set() and self._wanted_seed is None:
+                    self._one_step(steps, self._owner, rig)
+        except LawamError as error:
+            self.get_logger().error(str(error))
+            self.exit_code = error.exit_code
+            self.finished.set()
+        finally:
+            rig.close()
+
+    def _begin(self, steps: SteppedStreams, owner: TimeOwner) -> None:
+        """An episode: time jumps to its own start, so that its stamps and noise depend on its seed alone."""
+        if self._wanted_seed is not None:
+            self._reset()
+        steps.begin(self._seed * EPISODE_NS)
+        owner.forget()
+        self._wanted_seed = None
+        self._standing.set()
+
+    def _one_step(self, steps: SteppedStreams, owner: TimeOwner, rig: "CameraRig") -> None:
+        now_ns = steps.now_ns
+        due = steps.due()
+        pictures = rig.pictures(self._world.snapshot()) if due.pictures else {}
+
+        def publish() -> None:
+            if due.joints:
+                positions, velocities = self._world.joint_positions(), self._world.joint_velocities()
+                self._joint_states.publish(messages.joint_state_to_message(now_ns, positions, velocities))
+            for name, picture in pictures.items():
+                self._publish_image(name, picture, rig.focal_length_px(name), now_ns)
+            if due.status:
+                self._publish_status(now_ns)
+
+        if due.pictures:
+            owner.frame(now_ns)
+            self._frames += 1
+        publish()
+        owner.step(now_ns, steps.newest, publish, self._running)
+        while self._running.is_set() and not owner.active and self._wanted_seed is None:
+            owner.stand(now_ns, steps.newest, publish)
+        if not owner.active or owner.reference is None:
+            return
+        command = messages.command_from_message(owner.reference, self._contract.robot)
+        with self._lock:
+            self._world.apply(command)
+            self._world.step(self._contract.robot.tick_period_ns * 1e-9)
+            self._measure.update(self._world.state())
+            was_over = self._verdict.reason
+            self._verdict.update(now_ns, command, self._measure.result().success)
+        steps.advance(said=self._verdict.reason != was_over)
 
     def _publish_image(self, name: str, picture: NDArray[np.uint8], focal_px: float, stamp_ns: int) -> None:
         message = rgb_to_image(picture, stamp_ns, f"{name}_optical_frame")
