@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lawam_ros import bringup
-from lawam_ros.cli.run_summary import print_table, summarise
+from lawam_ros.cli.run_summary import figures_of, print_table, summarise
 from lawam_ros.contract.errors import EXIT_CRITERION_MISSED, EXIT_DONE, EnvironmentLacks, UserMistake
 
 if TYPE_CHECKING:
@@ -68,10 +68,11 @@ def run(args: argparse.Namespace) -> int:
     return EXIT_CRITERION_MISSED if missed else EXIT_DONE
 
 
-def check_before_start(checkpoint: str, out: Path | None) -> None:
+def check_before_start(checkpoint: str, out: Path | None, needs_ros: bool = True) -> None:
     """What can be refused without starting anything: ROS, the renderer, the checkpoint's folder, the folder for videos."""
     try:
-        import rclpy  # noqa: F401
+        if needs_ros:
+            import rclpy  # noqa: F401
     except ImportError as error:
         raise EnvironmentLacks(f"rclpy does not import ({error}); run 'make setup', or source your ROS 2 installation first") from error
     from lawam_ros.policies.choose import RECORDED, find_checkpoint
@@ -113,7 +114,7 @@ def run_task(args: argparse.Namespace, values: dict[str, str]) -> dict[str, Any]
             films += [str(film.path)] if film.written else []
             line.end(f"episode {k + 1}/{args.episodes}  seed {seed}  {results[-1].reason}  {results[-1].time_s:.1f} s")
         time.sleep(DIAGNOSTICS_S + 0.1)  # the last report of the policy carries the percentiles of the whole run
-        return summarise(args.task, args.seed, args.delay_ms, results, run.client, run.checker.violations, films)
+        return summarise(args.task, args.seed, args.delay_ms, results, figures_of(run.client, run.checker.violations), films)
 
 
 def progress_text(client: "RunClient", results: "Sequence[EpisodeResult]", episodes: int, seed: int, elapsed_s: float) -> str:

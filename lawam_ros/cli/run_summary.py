@@ -2,20 +2,34 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
+
+from lawam_ros.cli.run_figures import RunFigures, percentile, reaction_ms
 
 if TYPE_CHECKING:
     from lawam_ros.cli.episodes import EpisodeResult
     from lawam_ros.nodes.run_client import RunClient
 
 
+def figures_of(client: "RunClient", violations: int) -> RunFigures:
+    """What a client of the graph measured over a run."""
+    measured, report = client.measurements, client.policy_report
+    return RunFigures(
+        chunk_ms_p50=_number(report.get("chunk_ms_p50")),
+        chunk_ms_p99=_number(report.get("chunk_ms_p99")),
+        observation_to_command_ms_p50=percentile([(used - seen) * 1e-6 for seen, used in measured.uses], 0.5),
+        control_hz=round(measured.commands / measured.command_span_s, 1) if measured.command_span_s else None,
+        reaction_ms_mean=reaction_ms(measured.uses),
+        limit_violations=violations,
+    )
+
+
 def summarise(
-    task: str, seed: int, delay_ms: float, results: "Sequence[EpisodeResult]", client: "RunClient", violations: int, films: Sequence[str]
+    task: str, seed: int, delay_ms: float, results: "Sequence[EpisodeResult]", figures: RunFigures, films: Sequence[str]
 ) -> dict[str, Any]:
-    """The JSON of ``lawam demo`` (docs/architecture.md, section 6); null where nothing was measured."""
+    """The JSON of ``lawam demo`` and ``lawam eval`` (docs/architecture.md, section 6); null where nothing was measured."""
     successes = sum(result.success for result in results)
-    measured = client.measurements
-    report = client.policy_report
     stage_names = sorted({name for result in results for name in result.stages})
     return {
         "task": task,
@@ -24,13 +38,8 @@ def summarise(
         "successes": successes,
         "success_interval": list(wilson_interval(successes, len(results))),
         "stages": {name: sum(result.stages.get(name, False) for result in results) for name in stage_names},
-        "chunk_ms_p50": _number(report.get("chunk_ms_p50")),
-        "chunk_ms_p99": _number(report.get("chunk_ms_p99")),
-        "observation_to_command_ms_p50": _median(measured.observation_to_command_ms),
-        "control_hz": round(measured.commands / measured.command_span_s, 1) if measured.command_span_s else None,
-        "limit_violations": violations,
+        **asdict(figures),
         "delay_ms": delay_ms,
-        "reaction_ms_mean": None,
         "episodes_detail": [
             {
                 "seed": result.seed,
@@ -39,6 +48,7 @@ def summarise(
                 "time_s": result.time_s,
                 "final_error_m": _finite(result.final_error_m),
                 "min_tcp_object_distance_m": _finite(result.min_tcp_object_distance_m),
+                **({"command_hash": result.command_hash} if result.command_hash else {}),
             }
             for result in results
         ],
@@ -67,6 +77,7 @@ def print_table(summary: dict[str, Any]) -> None:
     print(f"stages             {', '.join(f'{name} {count}' for name, count in summary['stages'].items())}")
     print(f"chunk              p50 {_show(summary['chunk_ms_p50'], 'ms')}, p99 {_show(summary['chunk_ms_p99'], 'ms')}")
     print(f"image to command   p50 {_show(summary['observation_to_command_ms_p50'], 'ms')}")
+    print(f"reaction           {_show(summary['reaction_ms_mean'], 'ms')} on average, from an event to the first command that knows of it")
     print(f"control            {_show(summary['control_hz'], 'Hz')}, {summary['limit_violations']} limit violations")
     for path in summary["video"]:
         print(f"video              {path}")
@@ -82,7 +93,3 @@ def _number(text: str | None) -> float | None:
 
 def _finite(value: float | None) -> float | None:
     return round(value, 4) if value is not None and math.isfinite(value) else None
-
-
-def _median(samples: Sequence[float]) -> float | None:
-    return round(sorted(samples)[len(samples) // 2], 2) if samples else None

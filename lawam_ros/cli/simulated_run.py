@@ -36,15 +36,16 @@ def simulated_run(
     domain: int | None = None,
     say: Callable[[str], None] = lambda _: None,
     on_command: Callable[[JointCommand], None] = lambda _: None,
+    lockstep_timeout_s: float | None = None,
 ) -> Iterator[SimulatedRun]:
     """Starts the nodes of a task on a domain of their own; the executor is configured, not yet active. Everything ends with the block.
 
     values: every launch argument. delay_s: added to each chunk. domain: a certain ROS domain instead of a free one. say: progress texts.
-    on_command: sees each set-point, in a thread of the client's. Raises LawamError with a node's last words when the graph does not come
-    up.
+    on_command: sees each set-point, in a thread of the client's. lockstep_timeout_s: how long lock step waits for an answer. Raises
+    LawamError with a node's last words when the graph does not come up.
     """
     contract = bringup.contract_for(task, values)
-    nodes = tuple(_for_runner(node, delay_s) for node in bringup.nodes_for(task, values))
+    nodes = tuple(_for_runner(node, delay_s, lockstep_timeout_s) for node in bringup.nodes_for(task, values))
     checker = LimitChecker(stacked_limits([arm.limits for arm in contract.robot.arms]))
 
     def judge(command: JointCommand) -> None:
@@ -68,11 +69,13 @@ def simulated_run(
         reserved.release()
 
 
-def _for_runner(node: bringup.NodeSpec, delay_s: float) -> bringup.NodeSpec:
+def _for_runner(node: bringup.NodeSpec, delay_s: float, lockstep_timeout_s: float | None) -> bringup.NodeSpec:
     """The same node, with what only a runner changes: it activates the executor itself, and may slow the policy down."""
     extra: dict[str, bringup.Value] = {}
     if node.executable == "chunk_executor":
         extra = {"autostart": False}
     elif node.executable == "policy":
         extra = {"added_delay_s": delay_s}
+    elif node.executable == "sim" and lockstep_timeout_s is not None:
+        extra = {"lockstep_timeout_s": lockstep_timeout_s}
     return bringup.NodeSpec(node.executable, {**node.parameters, **extra}, node.respawn)

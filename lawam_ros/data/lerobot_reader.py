@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -72,7 +73,10 @@ class LeRobotDataset:
         path = self._path("data_path", chunk_index=entry.columns["data/chunk_index"], file_index=entry.columns["data/file_index"])
         if not path.is_file():
             raise UserMistake(f"expected the data file {path}, found none; the dataset is incomplete")
-        table = pq.read_table(path, columns=sorted({*keys, "episode_index"}), filters=[("episode_index", "==", entry.index)])
+        try:
+            table = pq.read_table(path, columns=sorted({*keys, "episode_index"}), filters=[("episode_index", "==", entry.index)])
+        except (pa.ArrowInvalid, OSError) as error:
+            raise UserMistake(f"{path}: not a readable parquet file ({error}); the dataset is damaged") from error
         if table.num_rows != entry.length:
             raise UserMistake(
                 f"{path}: expected {entry.length} rows of episode {entry.index}, got {table.num_rows}; the dataset is damaged"

@@ -4,7 +4,6 @@ Subscriptions only copy messages into buffers; one worker thread aligns, infers 
 that it tells whether the process lives, not whether an inference is quick.
 """
 
-import hashlib
 import math
 import queue
 import sys
@@ -26,6 +25,7 @@ from lawam_ros.contract.paths import urdf_dir
 from lawam_ros.contract.records import ActionChunk, Observation, Pose, Subgoal
 from lawam_ros.control.kinematics import Chain
 from lawam_ros.control.lock_step import FAILED, INFER, LookRule
+from lawam_ros.control.measured import robot_state
 from lawam_ros.nodes import messages, qos
 from lawam_ros.nodes.images import image_to_rgb
 from lawam_ros.nodes.lock_step import LATENCY, LOCKSTEP, OBSERVED_TOPIC, STEP_TOPIC, TIMEOUT, step_from_message
@@ -38,6 +38,7 @@ from lawam_ros.observe.image import BadImage
 from lawam_ros.observe.timed_buffer import TimedBuffer
 from lawam_ros.policies.choose import choose_policy
 from lawam_ros.policies.interface import Inference, Reference
+from lawam_ros.policies.noise import noise_seed
 
 CHECKPOINT = Parameter(
     "checkpoint", "", "Checkpoint folder, name of a shipped one, or recorded:<dataset>#<episode>; empty takes the task's."
@@ -308,17 +309,14 @@ class PolicyNode(ManagedNode):
                 self._bad_images[name] = self._bad_images.get(name, 0) + 1
                 raise BadImage(f"camera {name}: {error}") from error
         self._bad_image_reason = ""
-        joints = np.array([aligned.joints[name] for name in robot.joint_names])
+        tcp, gripper_m, joints_rad = robot_state(robot, self._chains, aligned.joints)
         return Observation(
             stamp_ns=aligned.stamp_ns,
             images=images,
             image_stamps_ns=aligned.image_stamps_ns,
-            tcp={arm.name: self._chains[arm.name].pose(joints[robot.joint_slice(arm.name)]) for arm in robot.arms},
-            gripper_m={
-                arm.name: arm.gripper.opening_per_joint * float(np.mean([aligned.joints[name] for name in arm.gripper.joints]))
-                for arm in robot.arms
-            },
-            joints_rad=joints,
+            tcp=tcp,
+            gripper_m=gripper_m,
+            joints_rad=joints_rad,
             instruction=status.instruction,
             epoch=status.epoch,
         )
@@ -376,11 +374,6 @@ def frames_kept(rate_hz: float, camera_age_s: float) -> int:
 def due(stamp_ns: int, last_look_ns: int, period_ns: int, epoch_stamp_ns: int) -> bool:
     """Whether to look at an observation: from this epoch, and a replan period after the last look (or before it: the clock went back)."""
     return stamp_ns > epoch_stamp_ns and (stamp_ns >= last_look_ns + period_ns or stamp_ns < last_look_ns)
-
-
-def noise_seed(run_seed: int, stamp_ns: int) -> int:
-    """Seed of one chunk's noise: a hash, so that neighbouring stamps have unrelated noise."""
-    return int.from_bytes(hashlib.blake2b(f"{run_seed}/{stamp_ns}".encode(), digest_size=4).digest(), "little")
 
 
 def main() -> int:

@@ -56,10 +56,10 @@ class WorldReport:
 
 @dataclass
 class Measurements:
-    """Samples of a whole run: milliseconds, and how many set-points arrived over which span of stamps."""
+    """Samples of a whole run. uses: stamps (ns) of an observation and of the tick that first used its chunk; how many set-points arrived
+    over which span of stamps."""
 
-    chunk_ms: list[float] = field(default_factory=list)
-    observation_to_command_ms: list[float] = field(default_factory=list)
+    uses: list[tuple[int, int]] = field(default_factory=list)
     commands: int = 0
     command_span_s: float = 0.0
 
@@ -206,7 +206,7 @@ class RunClient:
             return
         stamp_ns = self._chunk_stamps.pop(status.accepted_sequence, None)
         if stamp_ns is not None:
-            self.measurements.observation_to_command_ms.append((status.stamp_ns - stamp_ns) * 1e-6)
+            self.measurements.uses.append((stamp_ns, status.stamp_ns))
         self.status = status
 
     def _on_world(self, message: DiagnosticArray) -> None:

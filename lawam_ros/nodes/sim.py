@@ -28,10 +28,10 @@ from lawam_ros.nodes.lock_step import LATENCY, LOCKSTEP, TIMEOUT
 from lawam_ros.nodes.managed import ManagedNode, run
 from lawam_ros.nodes.parameters import Parameter
 from lawam_ros.nodes.priority import PHYSICS, lock_memory, raise_priority
-from lawam_ros.nodes.stepped_streams import EPISODE_NS, SteppedStreams
 from lawam_ros.nodes.time_owner import TimeOwner
 from lawam_ros.sim.episode_end import EpisodeEnd
 from lawam_ros.sim.renderer import choose_renderer
+from lawam_ros.sim.stepped_streams import EPISODE_NS, SteppedStreams
 
 SEED = Parameter("seed", 0, "Seed of the world at the next reset.", low=0, high=2**31 - 1, read_only=False)
 JOINT_STATES_HZ = Parameter("joint_states_hz", 125.0, "Rate of joint_states.", low=20.0, high=500.0)

@@ -92,6 +92,8 @@ def pose_at(poses: TimedBuffer[Pose], stamp_ns: int, skew_s: float) -> Pose | No
         last = poses.newest_until(stamp_ns)
         return last.value if last is not None and stamp_ns - last.stamp_ns <= skew_s * 1e9 else None
     before, after = pair
+    if before.stamp_ns == stamp_ns:
+        return before.value
     fraction = (stamp_ns - before.stamp_ns) / max(1, after.stamp_ns - before.stamp_ns)
     return Pose(
         position_m=before.value.position_m + fraction * (after.value.position_m - before.value.position_m),

@@ -3,7 +3,7 @@
 from lawam_ros.contract.load import Contract
 from lawam_ros.contract.paths import urdf_dir
 from lawam_ros.contract.records import ActionChunk, JointCommand, Pose
-from lawam_ros.control.executor import ChunkExecutor, TickOutput
+from lawam_ros.control.executor import ChunkExecutor, Status, TickOutput
 from lawam_ros.control.kinematics import Chain
 from lawam_ros.sim.world import World
 
@@ -13,7 +13,7 @@ _START_NS = 1_000_000_000
 class SteppedLoop:
     """One simulated robot under one executor. A period is ``tick`` (measure, command) and then ``advance`` (physics, time)."""
 
-    def __init__(self, contract: Contract, world: World) -> None:
+    def __init__(self, contract: Contract, world: World, start_ns: int = _START_NS) -> None:
         """Activates an executor at the world's present pose. Raises ActivationRefused where the executor does."""
         self.world = world
         self._contract = contract
@@ -23,7 +23,7 @@ class SteppedLoop:
         self._period_ns = contract.robot.tick_period_ns
         self._executor = ChunkExecutor(contract, urdf)
         self._output: TickOutput | None = None
-        self.now_ns = _START_NS
+        self.now_ns = start_ns
         self.sequence = 0
         self._executor.measured(self.now_ns, world.joint_positions())
         self._executor.activate(self.now_ns)
@@ -46,6 +46,10 @@ class SteppedLoop:
         """Hand a chunk stamped ``now_ns`` with ``sequence`` and ``epoch`` to the executor; None, or why it was refused."""
         self.sequence += 1
         return self._executor.offer_chunk(chunk, self.now_ns)
+
+    @property
+    def status(self) -> Status:
+        return self._executor.status
 
     @property
     def state(self) -> str:

@@ -1,9 +1,4 @@
-"""A LeRobot folder of one-arm demonstrations as the tables and caches training reads."""
-
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+"""The columns of a LeRobot folder recorded for one of our tasks (one arm)."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,23 +8,7 @@ from lawam_ros.contract.task import PolicyContract
 from lawam_ros.data.action_space import ABSOLUTE_WIDTH, state_width
 from lawam_ros.data.episode_schema import ACTION, IMAGE_PREFIX, REFERENCE, STATE
 from lawam_ros.data.lerobot_reader import LeRobotDataset
-from lawam_ros.training.feature_cache import CachedRows, Encode, FrameCache, Frames, build_cache
-from lawam_ros.training.samples import Chunks, FrameTable, build_chunks
-
-
-@dataclass(frozen=True)
-class Demonstrations:
-    """One dataset ready for training. Row numbers count frames over all episodes; samples start at ``starts``, whose pictures lie
-    in the same order in ``cache.images``."""
-
-    table: FrameTable
-    chunks: Chunks
-    cache: FrameCache
-    episodes: int
-
-    @property
-    def starts(self) -> NDArray[np.int64]:
-        return self.cache.rows.pictures
+from lawam_ros.training.samples import FrameTable, Indices
 
 
 def read_table(dataset: LeRobotDataset, policy: PolicyContract) -> FrameTable:
@@ -50,57 +29,10 @@ def camera_keys(policy: PolicyContract) -> list[str]:
     return [IMAGE_PREFIX + name for name in (*policy.primary_cameras, *policy.wrist_cameras)]
 
 
-def start_rows(table: FrameTable, stride: int) -> NDArray[np.int64]:
-    """Every ``stride``-th frame of every episode."""
-    first = np.searchsorted(table.episode, table.episode, side="left")
-    return np.flatnonzero((np.arange(len(table)) - first) % stride == 0)
-
-
-def load_demonstrations(
-    root: Path,
-    policy: PolicyContract,
-    stride: int,
-    cache_folder: Path,
-    encode: Encode,
-    encoder_identity: dict[str, Any],
-    image_size: int,
-    report: Callable[[int, int], None],
-) -> Demonstrations:
-    """Read a dataset and fill its cache. ``report(done, total)`` is told how many frames are cached."""
-    dataset = LeRobotDataset(root)
-    if not len(dataset):
-        raise UserMistake(f"{root}: expected at least one episode, got none; record some with 'lawam data make'")
-    table = read_table(dataset, policy)
-    chunks, starts = build_chunks(table, policy.steps, policy.action), start_rows(table, stride)
-    rows = CachedRows(pictures=starts, features=np.union1d(starts, chunks.future_row[starts]))
-    identity = {
-        "episodes": [[entry.index, entry.length] for entry in dataset.episodes],
-        "recipe": dataset.info.get("recipe"),
-        "stride": stride,
-        "steps": policy.steps,
-        "cameras": camera_keys(policy),
-        "encoder": encoder_identity,
-        "image_size": image_size,
-    }
-    cache = build_cache(
-        cache_folder,
-        rows,
-        _loaders(dataset, camera_keys(policy)),
-        encode,
-        identity,
-        image_size,
-        lambda done: report(done, len(rows.features)),
-    )
-    return Demonstrations(table, chunks, cache, len(dataset))
-
-
-def _loaders(dataset: LeRobotDataset, keys: list[str]) -> Iterator[tuple[int, Callable[[], list[Frames]]]]:
-    for episode, entry in enumerate(dataset.episodes):
-
-        def load(number: int = episode) -> list[Frames]:
-            return [np.stack(list(dataset.frames_of(number, key))) for key in keys]
-
-        yield entry.first_row, load
+def start_rows(episode: Indices, stride: int) -> Indices:
+    """Every ``stride``-th frame of every episode; episode: (F,) number of the episode of each frame."""
+    first = np.searchsorted(episode, episode, side="left")
+    return np.flatnonzero((np.arange(len(episode)) - first) % stride == 0)
 
 
 def _column(dataset: LeRobotDataset, key: str, width: int) -> NDArray[np.float64]:

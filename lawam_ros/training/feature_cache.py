@@ -26,6 +26,7 @@ ENCODE_BATCH = 2
 _PROGRESS = "progress.json"
 
 Frames = NDArray[np.uint8]
+Features = NDArray[np.floating[Any]]
 Encode = Callable[[Tensor], Tensor]
 """uint8 frames (B, 3, S, S) to features (B, tokens, width)."""
 
@@ -40,14 +41,14 @@ class CachedRows:
 
 @dataclass(frozen=True)
 class FrameCache:
-    """images: uint8 (P, views, 3, S, S), primary views first, of the picture rows. features: float16 (K, tokens, width) of the first
-    primary view of the feature rows. Both are read-only maps of files."""
+    """images: uint8 (P, views, 3, S, S), primary views first, of the picture rows. features: float16 or float32 (K, tokens, width) of the
+    first primary view of the feature rows. Both are read-only maps of files."""
 
     rows: CachedRows
     images: Frames
-    features: NDArray[np.float16]
+    features: Features
 
-    def features_at(self, rows: NDArray[np.int64]) -> NDArray[np.float16]:
+    def features_at(self, rows: NDArray[np.int64]) -> Features:
         """Features of dataset rows. Raises ValueError for a row that is not cached."""
         position = np.searchsorted(self.rows.features, rows)
         if not np.array_equal(self.rows.features[np.minimum(position, len(self.rows.features) - 1)], rows):
@@ -63,12 +64,14 @@ def build_cache(
     identity: dict[str, Any],
     image_size: int,
     report: Callable[[int], None],
+    dtype: torch.dtype = torch.float16,
 ) -> FrameCache:
     """Fill the cache, or go on where a killed run stopped, and open it.
 
     episodes: first row and loader of each episode in order; a loader returns one uint8 array (T, H, W, 3) per view. ``identity`` says
-    what the cache was made from and with; a cache of something else is made again. ``report`` is told the number of finished feature rows.
-    Frames are encoded by as many threads as torch may use, one each: small convolutions do not split well.
+    what the cache was made from and with; a cache of something else is made again. dtype: of the features; float32
+    keeps them exact. ``report`` is told the number of finished feature rows. Frames are encoded by as many threads as torch may use, one
+    each: small convolutions do not split well.
     """
     folder.mkdir(parents=True, exist_ok=True)
     done = _finished_episodes(folder, identity)
@@ -79,7 +82,7 @@ def build_cache(
             for number, (first, load) in enumerate(episodes):
                 count = 0
                 if number >= done:
-                    count = _write_episode(files, rows, first, load(), encode, image_size, pool)
+                    count = _write_episode(files, rows, first, load(), encode, image_size, pool, dtype)
                     files.flush()
                     write_json(folder / _PROGRESS, {"identity": identity, "episodes": number + 1})
                     report(int(np.searchsorted(rows.features, first + count)))
@@ -96,13 +99,14 @@ def _write_episode(
     encode: Encode,
     image_size: int,
     pool: ThreadPoolExecutor,
+    dtype: torch.dtype,
 ) -> int:
     count = len(views[0])
 
-    def features(positions: NDArray[np.int64]) -> NDArray[np.float16]:
+    def features(positions: NDArray[np.int64]) -> Features:
         frames = torch.stack([prepare_image(views[0][rows.features[position] - first], image_size) for position in positions])
         with torch.inference_mode():
-            return encode(frames).to(torch.float16).numpy()
+            return encode(frames).to(dtype).cpu().numpy()
 
     def picture(position: int) -> Frames:
         return torch.stack([prepare_image(view[rows.pictures[position] - first], image_size) for view in views]).numpy()
@@ -125,7 +129,7 @@ class _ArrayFiles:
         self._images = open_memmap(folder / "images.npy", mode="r+") if resume else None
         self._features = open_memmap(folder / "features.npy", mode="r+") if resume else None
 
-    def put_features(self, positions: NDArray[np.int64], features: NDArray[np.float16]) -> None:
+    def put_features(self, positions: NDArray[np.int64], features: Features) -> None:
         if self._features is None:
             self._features = self._create("features.npy", len(self._rows.features), features[0])
         self._features[positions] = features

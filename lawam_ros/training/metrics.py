@@ -1,7 +1,7 @@
 """What a run writes down: one CSV row per report, a plot of it, and the errors of sampled chunks in units people know."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import matplotlib
@@ -19,8 +19,9 @@ COLUMNS = ("stage", "step", "seconds", "name", "value")
 class MetricsFile:
     """Rows ``stage, step, seconds, name, value`` appended to a CSV file; rows past the step a run resumes from are dropped first."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, also: Callable[[str, int, Mapping[str, float]], None] | None = None) -> None:
+        """also: told stage, step and values of every append."""
+        self._path, self._also = path, also
 
     def start(self, stage_order: tuple[str, ...], stage: str, step: int) -> None:
         """Keep what was reported up to ``step`` of ``stage``: the rows after it will be written again."""
@@ -34,6 +35,8 @@ class MetricsFile:
     def append(self, stage: str, step: int, seconds: float, values: Mapping[str, float]) -> None:
         with open(self._path, "a", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows((stage, step, f"{seconds:.1f}", name, f"{value:.6g}") for name, value in values.items())
+        if self._also is not None:
+            self._also(stage, step, values)
 
 
 def read_metrics(path: Path) -> list[tuple[str, int, float, str, float]]:

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from lawam_ros.contract.errors import UserMistake
 from lawam_ros.contract.yaml_fields import load_yaml
 from lawam_ros.model.checkpoint import load_checkpoint
+from lawam_ros.model.config import FlowConfig
 from lawam_ros.model.lawam import LaWAM
 from lawam_ros.model.parity import ACTIONS, EXACT, HIDDEN, GoldenCase, ParityRow, case_names, compare, read_case
 from lawam_ros.model.prompt import PromptEncoder
 from lawam_ros.model.state_keys import official_key
 from lawam_ros.training.flow_draws import FlowDraws, tiled, untiled
-from lawam_ros.training.freezing import freeze_policy, stage2_parameters, train_only
+from lawam_ros.training.freezing import FreezePolicy, freeze_policy, stage2_parameters, train_only
 from lawam_ros.training.losses import action_mask
 from lawam_ros.training.parameter_groups import group_rules, grouped
 from lawam_ros.training.parity_gradients import gradient_rows
@@ -54,11 +55,11 @@ def compare_policy_training(case: GoldenCase) -> list[ParityRow]:
 def _prepare(case: GoldenCase) -> _Setting:
     run = case.folder / str(case.setting("run"))
     model, trainer = load_checkpoint(run).model, load_yaml(run / "config.yaml", "run")["trainer"]
-    flow = {"horizon_sec": "horizon_s", "cfg_guidance_scale": "guidance_scale"}
-    overrides = {flow.get(key, key): value for key, value in case.settings.get("flow_overrides", {}).items()}
-    model.flow.config = replace(model.flow.config, **overrides)
+    model.flow.config = replace(model.flow.config, **_flow_overrides(case))
     section = dict(model.config.training) | dict(case.settings.get("policy_overrides", {}))
-    parameters = stage2_parameters(model, freeze_policy(trainer.get("freeze", {})))
+    # Official configurations may hold switches of modules this model does not have.
+    switches = {key: value for key, value in trainer.get("freeze", {}).items() if key in FreezePolicy.__dataclass_fields__}
+    parameters = stage2_parameters(model, freeze_policy(switches))
     train_only(model, parameters)
     # The recorded numbers were made without dropout, everything else as in training.
     for module in model.modules():
@@ -67,6 +68,16 @@ def _prepare(case: GoldenCase) -> _Setting:
         elif isinstance(module, nn.MultiheadAttention):
             module.dropout = 0.0
     return _Setting(model, parameters, policy_options(section, model.flow.config.action_horizon), trainer)
+
+
+def _flow_overrides(case: GoldenCase) -> dict[str, Any]:
+    """Changes of the action expert's configuration under our names."""
+    spelt = {"horizon_sec": "horizon_s", "cfg_guidance_scale": "guidance_scale"}
+    overrides = {spelt.get(key, key): value for key, value in case.settings.get("flow_overrides", {}).items()}
+    unknown = sorted(set(overrides) - set(FlowConfig.__dataclass_fields__))
+    if unknown:
+        raise UserMistake(f"golden case '{case.name}': expected flow_overrides that this version knows, got {', '.join(unknown)}")
+    return overrides
 
 
 def _with_inputs(case: GoldenCase) -> dict[str, Tensor]:
@@ -88,13 +99,12 @@ def _batch(model: LaWAM, case: GoldenCase, inputs: Mapping[str, Tensor]) -> Poli
     dims, state_dims, lengths = (torch.zeros(count, dtype=torch.long) for _ in range(3))
     frames, pairs, prompts = [], [], []
     for index, example in enumerate(examples):
-        action, values = (
-            inputs[f"inputs/action/{index}"],
-            inputs[f"inputs/state/{index}"].reshape(-1, inputs[f"inputs/state/{index}"].shape[-1]),
-        )
-        actions[index, : len(action), : action.shape[1]], state[index, : values.shape[1]] = action, values[-1]
-        lengths[index], dims[index], state_dims[index] = len(action), action.shape[1], values.shape[1]
-        videos, wrist = inputs[f"inputs/primary_videos/{index}"], inputs[f"inputs/wrist_images/{index}"]
+        action = inputs[f"inputs/action/{index}"][:, : flow.action_dim]
+        values = inputs.get(f"inputs/state/{index}", torch.zeros(1, 0)).flatten(0, -2)[-1, : flow.state_dim]
+        actions[index, : len(action), : action.shape[1]], state[index, : len(values)] = action, values
+        lengths[index], dims[index], state_dims[index] = len(action), action.shape[1], len(values)
+        videos = inputs[f"inputs/primary_videos/{index}"]
+        wrist = inputs.get(f"inputs/wrist_images/{index}", videos[:0, 0])
         frames += [videos[:, 0], wrist]
         pairs.append(videos[0, [0, -1]])
         prompts.append((str(example["lang"]), len(videos), len(wrist)))
@@ -125,7 +135,7 @@ def _draws(setting: _Setting, case: GoldenCase) -> FlowDraws:
         noise=untiled(noise, options.repeats),
         flow_time=untiled(case.tensor("draw/flow_time").reshape(times), options.repeats),
         prediction=uniforms[0] if options.scheduled else None,
-        drop=uniforms[1] if flow.cfg_drop_prob > 0.0 else None,
+        drop=uniforms[-1] if flow.cfg_drop_prob > 0.0 else None,
     )
 
 

@@ -41,7 +41,8 @@ def repeated_velocity(
 ) -> Tensor:
     """Velocity (B, R, T, action_dim) of noisy chunks x of the same shape, R samples of each of B observations.
 
-    tau_bucket (B, R) integers; action_hz, embodiment_id (B,); state, state_mask (B, state_dim); context of the B observations.
+    tau_bucket (B, R) integers, or (B, R, T) with one denoising time per token; action_hz, embodiment_id (B,); state, state_mask
+    (B, state_dim); context of the B observations.
     """
     batch, repeats, length, width = x.shape
     time_s, valid, _ = flow.time_grid(action_hz, length)
@@ -51,6 +52,10 @@ def repeated_velocity(
     extra = sum(part.shape[2] for part in prefix)
     if prefix:
         tokens = torch.cat([*prefix, tokens.to(prefix[0].dtype)], dim=2)
+    if tau_bucket.ndim == 3 and extra:
+        # Prefix tokens take the rounded mean bucket of the valid tokens, as in ``FlowHead.velocity``.
+        mean = (tau_bucket * valid[:, None]).sum(dim=2) / valid.sum(dim=1).clamp(min=1)[:, None]
+        tau_bucket = torch.cat([mean.round().to(tau_bucket.dtype)[..., None].expand(-1, -1, extra), tau_bucket], dim=2)
     time_code = torch.zeros_like(tokens[:, :1])
     if flow.config.use_action_positional_embeddings:
         time_code = nn.functional.pad(physical_time_code(time_s, tokens.shape[-1]) * valid[..., None], (0, 0, extra, 0))[:, None]
@@ -61,7 +66,7 @@ def repeated_velocity(
 
 def _transform(flow: FlowHead, x: Tensor, tau_bucket: Tensor, time_code: Tensor, context: FlowContext, valid: Tensor) -> Tensor:
     dit = flow.DiT
-    embedding = dit.timestep_encoder(tau_bucket)[:, :, None]
+    embedding = dit.timestep_encoder(tau_bucket.flatten(1)).unflatten(1, (x.shape[1], -1))
     # A mask slows attention down and is needed only where something is invalid.
     self_mask = None if bool(valid.all()) else valid.repeat_interleave(x.shape[1], dim=0)[:, None, None, :]
     text_mask = None if context.text_mask is None else context.text_mask[:, None, None, :]

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lawam_ros.contract.errors import UserMistake
+from lawam_ros.contract.errors import EnvironmentLacks, UserMistake
 
 NamedParameters = dict[str, torch.nn.Parameter]
 
@@ -32,13 +32,25 @@ class RunState:
 
 
 def save_state(path: Path, state: RunState) -> None:
-    """Write to a neighbour file, flush it to disk and rename it over ``path``: a kill leaves the old state or the new one."""
+    """Write to a neighbour file, flush it to disk and rename it over ``path``: a kill leaves the old state or the new one.
+
+    Raises EnvironmentLacks where the disk is full; the old state is still there then.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".part")
-    save_file({name: tensor.detach().contiguous() for name, tensor in state.tensors.items()}, temporary, {"facts": json.dumps(state.facts)})
-    with open(temporary, "rb") as written:
-        os.fsync(written.fileno())
-    os.replace(temporary, path)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}
+    try:
+        save_file(tensors, temporary, {"facts": json.dumps(state.facts)})
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        size_mb = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()) / 2**20
+        raise EnvironmentLacks(
+            f"{path}: the training state of {size_mb:.0f} MB could not be written ({error}); make room on the disk and run the command "
+            "again, it goes on from the state before"
+        ) from error
 
 
 def load_state(path: Path) -> RunState:
@@ -68,7 +80,11 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer, parameters: NamedParamet
 def restore_optimiser(optimiser: torch.optim.Optimizer, parameters: NamedParameters, tensors: Mapping[str, Tensor]) -> None:
     """The inverse of ``optimiser_tensors``; parameters that had no moments yet stay without."""
     for name, parameter in parameters.items():
-        moments = {moment: tensors[f"adam.{moment}.{name}"].clone() for moment in _MOMENTS if f"adam.{moment}.{name}" in tensors}
+        moments = {
+            moment: tensors[f"adam.{moment}.{name}"].to(parameter.device, copy=True)
+            for moment in _MOMENTS
+            if f"adam.{moment}.{name}" in tensors
+        }
         if moments:
             optimiser.state[parameter] = moments
 

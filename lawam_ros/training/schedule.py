@@ -11,17 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-BETA_ALPHA = 1.5
-"""First parameter of the Beta(1.5, 1) law of the official time sampler; the second is 1, so its inverse distribution is u ** (1 / 1.5)."""
 
-TIME_SCALE = 0.999
-TIME_BUCKETS = 1000
+def learning_rate(step: int, total_steps: int, warmup_steps: int, peak: float, floor_ratio: float, warmup_offset: int = 1) -> float:
+    """Linear warm-up to ``peak``, then half a cosine down to ``peak * floor_ratio`` at ``total_steps``. ``step`` counts from 0.
 
-
-def learning_rate(step: int, total_steps: int, warmup_steps: int, peak: float, floor_ratio: float) -> float:
-    """Linear warm-up to ``peak``, then half a cosine down to ``peak * floor_ratio`` at ``total_steps``. ``step`` counts from 0."""
+    warmup_offset: 1 starts at a share of the peak, 0 at zero, as the official schedule of stage 2 does.
+    """
     if step < warmup_steps:
-        return peak * (step + 1) / warmup_steps
+        return peak * (step + warmup_offset) / warmup_steps
     progress = min(1.0, (step - warmup_steps) / max(1, total_steps - warmup_steps))
     return peak * (floor_ratio + (1.0 - floor_ratio) * 0.5 * (1.0 + math.cos(math.pi * progress)))
 
@@ -37,15 +34,9 @@ def step_generators(seed: int, stage: str, step: int) -> tuple[np.random.Generat
     return np.random.default_rng(number), torch.Generator().manual_seed(number)
 
 
-def sample_flow_time(count: int, generator: torch.Generator) -> Tensor:
-    """Flow times tau (count,): ``tau = (1 - u) * 0.999`` with ``u ~ Beta(1.5, 1)``, so most weight lies at the noise end (tau = 0)."""
-    uniform = torch.rand(count, generator=generator)
-    return (1.0 - uniform ** (1.0 / BETA_ALPHA)) * TIME_SCALE
-
-
-def time_bucket(tau: Tensor) -> Tensor:
-    """Integer bucket 0..999 of flow times, truncated as in the official implementation."""
-    return (tau * TIME_BUCKETS).trunc().clamp(0, TIME_BUCKETS - 1).long()
+def time_bucket(tau: Tensor, buckets: int = 1000) -> Tensor:
+    """Integer bucket 0..buckets - 1 of flow times, truncated as in the official implementation."""
+    return (tau * buckets).trunc().clamp(0, buckets - 1).long()
 
 
 def interpolate(noise: Tensor, actions: Tensor, tau: Tensor) -> Tensor:

@@ -1,90 +1,158 @@
 """Stage 2: language adapter, query head, latent world model and action expert trained together on the frozen teacher of stage 1."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from lawam_ros.contract.errors import UserMistake
-from lawam_ros.model.config import ModelConfig
 from lawam_ros.model.flow_head import FlowContext
-from lawam_ros.model.lawam import LaWAM
+from lawam_ros.model.lawam import LaWAM, VlmOutput
 from lawam_ros.model.prompt import PromptBatch
-from lawam_ros.training.losses import action_mask, masked_flow_loss
+from lawam_ros.training.flow_draws import FlowDraws
+from lawam_ros.training.losses import HUMAN_EMBODIMENT, latent_distance, masked_flow_loss
+from lawam_ros.training.policy_options import PolicyOptions
 from lawam_ros.training.repeated_flow import repeated_velocity
-from lawam_ros.training.run_state import NamedParameters
-from lawam_ros.training.schedule import flow_target, interpolate, sample_flow_time, time_bucket
+from lawam_ros.training.schedule import flow_target, interpolate, time_bucket
 
 
 @dataclass(frozen=True)
 class PolicyBatch:
     """B observations with what followed them.
 
-    prompt and frames: as ``LaWAM.vlm_forward`` takes them. features, future_features: (B, N, F) of the first primary view now and at
-    the end of the chunk. teacher: (B, 1, code_dim) latent action of the stage-1 encoder between the two. actions: (B, T, action_dim)
-    normalised, zero-padded; ``action_dims`` of them are real. state: (B, state_dim) normalised. action_hz, embodiment_id: (B,).
+    prompt and frames: as ``LaWAM.vlm_forward`` takes them. features: (B, 2, N, F) of the first primary view now and at the end of the
+    chunk, None to compute them from ``pair``. pair: (B, 2, 3, S, S) uint8, None where features are given. teacher: (B, 1, code_dim) latent
+    action of the stage-1 encoder between the two, None to compute it. actions: (B, T, action_dim) normalised, zero-padded; action_mask:
+    which of it exists. state: (B, state_dim) normalised, state_mask likewise. action_hz, embodiment_id: (B,).
     """
 
     prompt: PromptBatch
     frames: Tensor
-    features: Tensor
-    future_features: Tensor
-    teacher: Tensor
+    features: Tensor | None
+    pair: Tensor | None
+    teacher: Tensor | None
     actions: Tensor
-    action_dims: int
+    action_mask: Tensor
     state: Tensor
+    state_mask: Tensor
     action_hz: Tensor
     embodiment_id: Tensor
 
+    def to(self, device: torch.device | str) -> "PolicyBatch":
+        tensors = {f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), Tensor)}
+        moved = {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
+        return replace(self, prompt=self.prompt.to(device), **moved)
+
 
 @dataclass(frozen=True)
-class PolicyLossWeights:
-    """perceptual: predicted against true future features. distill: latent action against the teacher's. repeats: noise samples each."""
+class PolicyTrace:
+    """What one forward pass of stage 2 computed. condition: (B, R, N, F), or (B, 1, N, F) where all noise samples share it; velocity:
+    (B, R, T, action_dim)."""
 
-    perceptual: float
-    distill: float
-    repeats: int
-
-
-def loss_weights(config: ModelConfig) -> PolicyLossWeights:
-    """Weights of the model file. Raises UserMistake where one is missing."""
-    keys = ("perceptual_weight", "lam_encoder_distill_weight", "repeated_diffusion_steps")
-    missing = [key for key in keys if key not in config.training]
-    if missing:
-        raise UserMistake(f"expected {', '.join(missing)} in the action_model section of the model file to train it")
-    perceptual, distill, repeats = (config.training[key] for key in keys)
-    return PolicyLossWeights(float(perceptual), float(distill), int(repeats))
+    language: VlmOutput
+    features: Tensor
+    predicted: Tensor
+    teacher: Tensor | None
+    condition: Tensor
+    velocity: Tensor
+    losses: dict[str, Tensor]
 
 
-def policy_losses(model: LaWAM, batch: PolicyBatch, weights: PolicyLossWeights, generator: torch.Generator) -> dict[str, Tensor]:
-    """Terms ``flow``, ``perceptual``, ``distill`` and their weighted sum ``total``.
+class PolicyLosses(nn.Module):
+    """The losses of stage 2 as one module, which is what torch's distributed engine wraps."""
 
-    The flow loss reaches everything but the world model: the action expert gets the predicted future without its gradient.
+    def __init__(self, model: LaWAM, options: PolicyOptions) -> None:
+        super().__init__()
+        self.model, self.options = model, options
+
+    def forward(self, batch: PolicyBatch, draws: FlowDraws, step: int) -> dict[str, Tensor]:
+        """Terms ``flow``, ``perceptual``, ``distill`` and their weighted sum ``total``; ``step`` counts optimiser steps."""
+        return policy_trace(self.model, batch, self.options, draws, step).losses
+
+
+def policy_trace(model: LaWAM, batch: PolicyBatch, options: PolicyOptions, draws: FlowDraws, step: int = 0) -> PolicyTrace:
+    """Forward pass and losses of one batch with given draws; every random number of it is in ``draws`` (dropout aside)."""
+    language = model.vlm_forward(batch.prompt, batch.frames)
+    features = _features(model, batch)
+    predicted = model.lam.decoder(features[:, 0], language.z)
+    condition = future_condition(predicted, features[:, 1], options, draws, step, model.training)
+    velocity, flow = _flow_loss(model, batch, options, draws, language, features[:, 0], condition)
+    perceptual = (predicted.float() - features[:, 1].float()).square().mean()
+    teacher, distill = None, language.z.new_zeros(())
+    if options.distillation:
+        teacher = batch.teacher if batch.teacher is not None else model.lam.teacher_latent(features)
+        distill = latent_distance(language.z, teacher, options.latent_loss)
+    total = flow + options.perceptual * perceptual + options.distill * distill
+    losses = {"total": total, "flow": flow, "perceptual": perceptual, "distill": distill}
+    return PolicyTrace(language, features, predicted, teacher, condition, velocity, losses)
+
+
+def future_condition(predicted: Tensor, true: Tensor, options: PolicyOptions, draws: FlowDraws, step: int, training: bool) -> Tensor:
+    """Future features the action expert reads, (B, R, N, F) or (B, 1, N, F): the predicted ones, with scheduled sampling sometimes the
+    true ones.
+
+    Where the prediction is not detached, a true future carries the gradient as if it were the predicted one.
     """
-    output = model.vlm_forward(batch.prompt, batch.frames)
-    predicted = model.lam.decoder(batch.features, output.z)
-    context = model.flow.context(batch.features, predicted.detach(), output.h_vlm, output.attention_mask)
-    flow = _flow_loss(model, batch, weights.repeats, context, generator)
-    perceptual = (predicted.float() - batch.future_features.float()).square().mean()
-    distill = (output.z.float() - batch.teacher.float()).square().mean()
-    total = flow + weights.perceptual * perceptual + weights.distill * distill
-    return {"total": total, "flow": flow, "perceptual": perceptual, "distill": distill}
+    source = predicted.detach() if options.detach_future else predicted
+    if options.scheduled is None or not training:
+        return source[:, None]
+    assert draws.prediction is not None
+    use_prediction = (draws.prediction < options.scheduled.probability(step))[..., None, None]
+    instead = true.to(source.dtype)
+    if not options.detach_future:
+        instead = source + (instead - source).detach()
+    return torch.where(use_prediction, source[:, None], instead[:, None])
 
 
-def _flow_loss(model: LaWAM, batch: PolicyBatch, repeats: int, context: FlowContext, generator: torch.Generator) -> Tensor:
-    count, steps, width = batch.actions.shape
-    actions = batch.actions[:, None].expand(-1, repeats, -1, -1)
-    noise = torch.randn(actions.shape, generator=generator)
-    tau = sample_flow_time(count * repeats, generator).reshape(count, repeats)
-    velocity = repeated_velocity(
-        model.flow, interpolate(noise, actions, tau), time_bucket(tau), context, batch.action_hz, batch.embodiment_id, batch.state
-    )
-    _, _, valid_steps = model.flow.time_grid(batch.action_hz, steps)
-    mask = action_mask(valid_steps, batch.action_dims, batch.embodiment_id, steps, width)
-    return masked_flow_loss(velocity.float(), flow_target(noise, actions), mask[:, None])
+def detach_up_to_actions(hidden: Tensor, act_mask: Tensor) -> Tensor:
+    """hidden (B, L, D) without gradient up to and including the last action placeholder of each row."""
+    before = act_mask.flip(1).cumsum(1).flip(1) > 0
+    return torch.where(before[..., None], hidden.detach(), hidden)
 
 
-def stage2_parameters(model: LaWAM) -> NamedParameters:
-    """What stage 2 trains: everything but the frozen encoder and the teacher. The token table too, since nothing is pretrained here."""
-    frozen = ("lam.vision_encoder.", "lam.encoder.", "lam.vq.", "lam.state_decoder.")
-    return {name: parameter for name, parameter in model.named_parameters() if not name.startswith(frozen)}
+def _features(model: LaWAM, batch: PolicyBatch) -> Tensor:
+    if batch.features is not None:
+        return batch.features
+    assert batch.pair is not None, "a batch needs features or the pair of frames"
+    return model.encode_images(batch.pair)
+
+
+def _flow_loss(
+    model: LaWAM,
+    batch: PolicyBatch,
+    options: PolicyOptions,
+    draws: FlowDraws,
+    language: VlmOutput,
+    h_t: Tensor,
+    condition: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Velocity (B, R, T, action_dim) and the masked flow-matching loss."""
+    flow, repeats = model.flow, draws.noise.shape[1]
+    actions = batch.actions[:, None]
+    tau, mask = draws.flow_time, (batch.action_mask & (batch.embodiment_id != HUMAN_EMBODIMENT)[:, None, None])[:, None]
+    if draws.delay is not None:
+        clean = torch.arange(actions.shape[2], device=actions.device) < draws.delay[..., None]
+        tau = torch.where(clean, 1.0, tau if tau.ndim == 3 else tau[..., None])
+        mask = mask & ~clean[..., None]
+    x, bucket = interpolate(draws.noise, actions, tau), time_bucket(tau, flow.config.num_timestep_buckets)
+    hidden = detach_up_to_actions(language.h_vlm, batch.prompt.act_mask) if options.flow_only else language.h_vlm
+    drop = draws.drop < flow.config.cfg_drop_prob if draws.drop is not None and model.training else None
+    with torch.autocast(x.device.type, enabled=torch.is_autocast_enabled(x.device.type) and not options.flow_float32):
+        if condition.shape[1] == 1 and drop is None:
+            context = flow.context(h_t, condition[:, 0], hidden, language.attention_mask)
+            velocity = repeated_velocity(flow, x, bucket, context, batch.action_hz, batch.embodiment_id, batch.state, batch.state_mask)
+        else:
+            context = _own_context(model, repeats, h_t, condition, hidden, language.attention_mask, drop)
+            rows = [value.repeat_interleave(repeats, 0) for value in (batch.action_hz, batch.embodiment_id, batch.state, batch.state_mask)]
+            velocity = repeated_velocity(flow, x.flatten(0, 1)[:, None], bucket.flatten(0, 1)[:, None], context, *rows)
+            velocity = velocity.reshape(x.shape)
+    return velocity, masked_flow_loss(velocity.float(), flow_target(draws.noise, actions), mask)
+
+
+def _own_context(
+    model: LaWAM, repeats: int, h_t: Tensor, condition: Tensor, hidden: Tensor, mask: Tensor | None, drop: Tensor | None
+) -> FlowContext:
+    """A context per noise sample, observation by observation, because their futures differ."""
+    futures = condition.expand(-1, repeats, -1, -1).flatten(0, 1)
+    repeated = [None if value is None else value.repeat_interleave(repeats, 0) for value in (h_t, hidden, mask)]
+    assert repeated[0] is not None and repeated[1] is not None
+    return model.flow.context(repeated[0], futures, repeated[1], repeated[2], None if drop is None else drop.flatten())

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from lawam_ros.contract.errors import UserMistake
 from lawam_ros.contract.load import Contract
@@ -19,18 +18,34 @@ from lawam_ros.model.facts import CheckpointFacts
 from lawam_ros.model.lawam import LaWAM, build_model
 from lawam_ros.model.prompt import PromptEncoder, chat_text
 from lawam_ros.model.sampler import sample_actions
-from lawam_ros.training.batches import BatchSource, batch_source, draw_rows, policy_batch, spread_rows, world_model_batch
-from lawam_ros.training.demonstrations import Demonstrations, load_demonstrations
+from lawam_ros.training.batches import draw_picks, policy_batch, spread_rows, world_model_batch
+from lawam_ros.training.data_spec import spec_of_contract
+from lawam_ros.training.flow_draws import draw_flow
+from lawam_ros.training.freezing import FreezePolicy, stage1_parameters, stage2_parameters, train_only
 from lawam_ros.training.metrics import MetricsFile, chunk_errors, plot_metrics
+from lawam_ros.training.parameter_groups import matrices_decay
+from lawam_ros.training.policy_options import policy_options
+from lawam_ros.training.prefetch import Make
+from lawam_ros.training.recordings import (
+    Recording,
+    Window,
+    cached_pictures,
+    data_hash,
+    make_source,
+    open_recording,
+    statistics_of,
+    window_rows,
+)
 from lawam_ros.training.repeated_flow import fast_cpu_attention
-from lawam_ros.training.run_state import RunState, load_state, save_state, with_prefix, without_prefix
-from lawam_ros.training.samples import dataset_statistics, denormalise
+from lawam_ros.training.run_state import NamedParameters, RunState, load_state, save_state, with_prefix, without_prefix
+from lawam_ros.training.samples import denormalise
 from lawam_ros.training.schedule import step_generators
-from lawam_ros.training.stage1 import stage1_parameters, world_model_losses
-from lawam_ros.training.stage2 import loss_weights, policy_losses, stage2_parameters
+from lawam_ros.training.sources import Source
+from lawam_ros.training.stage1 import WorldModelLosses, WorldModelOptions, world_model_losses
+from lawam_ros.training.stage2 import PolicyBatch, PolicyLosses
 from lawam_ros.training.tiny_recipe import POLICY, STAGE_ORDER, WORLD_MODEL, TinyRecipe
 from lawam_ros.training.tokenizer import save_tokenizer, train_tokenizer
-from lawam_ros.training.trainer import Hooks, Progress, train_stage, training_context
+from lawam_ros.training.trainer import Execution, Hooks, Progress, StageSettings, progress_from, train_stage, training_context
 
 STATE_FILE = "state.safetensors"
 METRICS_FILE = "metrics.csv"
@@ -49,8 +64,9 @@ class TinyRun:
     model: LaWAM
     prompts: PromptEncoder
     statistics: dict[str, Any]
-    train: BatchSource
-    validation: BatchSource
+    train: Source
+    validation: Source
+    recordings: tuple[Recording, Recording]
     metrics: MetricsFile
 
 
@@ -83,13 +99,11 @@ def prepare_run(contract: Contract, config: ModelConfig, train_data: Path, valid
     config = replace(config, tokenizer=str(out / "tokenizer"))
     torch.manual_seed(recipe.seed)
     model = build_model(config)
-    train = _load(train_data, contract, recipe, model, out / "cache" / "train")
-    validation = _load(validation_data, contract, recipe, model, out / "cache" / "validation")
-    statistics = dataset_statistics(train.chunks, train.episodes, robot.embodiment_tag, policy.action)
-    widths = (config.flow.action_dim, config.flow.state_dim)
-    train_source, validation_source = (
-        batch_source(data, statistics[robot.embodiment_tag], widths, views, robot.embodiment_id, policy.action_hz)
-        for data in (train, validation)
+    recordings = tuple(open_recording(data, config, spec=spec_of_contract(contract)) for data in (train_data, validation_data))
+    statistics = statistics_of(recordings[:1])
+    train, validation = (
+        _load(recording, model, statistics[robot.embodiment_tag], recipe, out / "cache" / name)
+        for recording, name in zip(recordings, ("train", "validation"), strict=True)
     )
     return TinyRun(
         out=out,
@@ -98,8 +112,9 @@ def prepare_run(contract: Contract, config: ModelConfig, train_data: Path, valid
         model=model,
         prompts=PromptEncoder(config),
         statistics=statistics,
-        train=train_source,
-        validation=validation_source,
+        train=train,
+        validation=validation,
+        recordings=(recordings[0], recordings[1]),
         metrics=MetricsFile(out / METRICS_FILE),
     )
 
@@ -118,125 +133,119 @@ def write_checkpoint(run: TinyRun) -> Path:
     return target
 
 
-def _load(root: Path, contract: Contract, recipe: TinyRecipe, model: LaWAM, cache: Path) -> Demonstrations:
-    encoder = model.lam.vision_encoder
-    encoder.to(memory_format=torch.channels_last)
-    with tqdm(desc=f"features of {root.name}", unit="frame", mininterval=2.0) as bar:
-
-        def report(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        return load_demonstrations(
-            root,
-            contract.task.policy,
-            recipe.stride,
-            cache,
-            model.encode_images,
-            getattr(encoder, "identity", {}),
-            model.config.image_size,
-            report,
-        )
+def _load(recording: Recording, model: LaWAM, statistics: dict[str, Any], recipe: TinyRecipe, folder: Path) -> Source:
+    starts, future = window_rows(recording, Window(stride=recipe.stride))
+    pictures = cached_pictures(recording, model.config, model.lam, starts, future, folder, dtype=torch.float16)
+    return make_source(recording, statistics, pictures, starts, future, recipe.sentences)
 
 
 def _train_world_model(run: TinyRun, stored: RunState | None) -> None:
-    recipe, lam = run.recipe, run.model.lam
-    run.model.train()
+    recipe, lam, config = run.recipe, run.model.lam, run.model.config
+    module = WorldModelLosses(lam, WorldModelOptions())
 
-    def losses(step: int) -> dict[str, Tensor]:
+    def batch(step: int, part: int) -> tuple[Any, ...]:
         generator, noise = step_generators(recipe.seed, WORLD_MODEL, step)
-        starts = run.train.demonstrations.starts
-        batch = world_model_batch(run.train, starts[draw_rows(len(starts), recipe.world_model_batch, generator)])
-        with training_context():
-            return world_model_losses(lam, batch, noise)
+        picks = draw_picks([run.train], recipe.world_model_batch, generator)
+        return world_model_batch(config, [run.train], picks), torch.randn((len(picks), 1, config.lam.code_dim), generator=noise)
 
     def evaluate() -> dict[str, float]:
-        starts = run.validation.demonstrations.starts
-        batch = world_model_batch(run.validation, starts[spread_rows(len(starts), recipe.validation_starts)])
+        starts = spread_rows(len(run.validation.starts), recipe.validation_starts)
+        batch = world_model_batch(config, [run.validation], [(0, int(start)) for start in starts])
+        noise = torch.randn((len(starts), 1, config.lam.code_dim), generator=torch.Generator().manual_seed(recipe.seed))
+        assert batch.features is not None
         with training_context():
-            terms = world_model_losses(lam, batch, torch.Generator().manual_seed(recipe.seed))
+            terms = world_model_losses(lam, batch, module.options, noise)
             predicted = lam.decoder(batch.features[:, 0], lam.teacher_latent(batch.features))
         still = (batch.features[:, 0] - batch.features[:, 1]).square().mean()
         error = (predicted.float() - batch.features[:, 1]).square().mean()
         named = {f"validation/{name}": float(value) for name, value in terms.items()}
         return named | {"subgoal/error_over_no_motion": float(error / still)}
 
-    _run_stage(run, WORLD_MODEL, recipe.world_model, stage1_parameters(run.model), losses, evaluate, stored)
+    _run_stage(run, recipe.world_model, stage1_parameters(run.model), module, batch, evaluate, stored)
     facts = {"stage": POLICY, "progress": Progress(0, recipe.policy.steps, 0.0).as_mapping()}
     save_state(run.out / STATE_FILE, RunState(with_prefix("weights", _own_weights(run.model)), facts))
 
 
 def _train_policy(run: TinyRun, stored: RunState | None) -> None:
-    recipe, model = run.recipe, run.model
-    model.train()
+    recipe, model, config = run.recipe, run.model, run.model.config
     teachers = [teacher_latents(model, source) for source in (run.train, run.validation)]
-    weights = loss_weights(model.config)
+    run = replace(run, train=run.train.with_teacher(teachers[0]), validation=run.validation.with_teacher(teachers[1]))
+    # The shipped weights were made with everything in bf16, the action expert included.
+    options = replace(policy_options(config.training, config.flow.action_horizon), flow_float32=False)
 
-    def losses(step: int) -> dict[str, Tensor]:
+    def batch(step: int, part: int) -> tuple[Any, ...]:
         generator, noise = step_generators(recipe.seed, POLICY, step)
-        starts = draw_rows(len(run.train.demonstrations.starts), recipe.batch, generator)
+        picks = draw_picks([run.train], recipe.batch, generator)
         sentences = [recipe.sentences[i] for i in generator.integers(0, len(recipe.sentences), recipe.batch)]
-        batch = policy_batch(run.train, starts, run.prompts, sentences, teachers[0])
-        with training_context():
-            return policy_losses(model, batch, weights, noise)
+        batch = policy_batch(config, [run.train], picks, run.prompts, sentences)
+        return batch, draw_flow(config.flow, options, batch.action_mask.any(-1).sum(-1), noise)
 
-    _run_stage(run, POLICY, recipe.policy, stage2_parameters(model), losses, lambda: evaluate_policy(run, teachers), stored)
+    # The token table is trained too, since nothing is pretrained here.
+    parameters = stage2_parameters(model, FreezePolicy(freeze_embedding=False))
+    module = PolicyLosses(model, options)
+    _run_stage(run, recipe.policy, parameters, module, batch, lambda: evaluate_policy(run), stored)
 
 
-def evaluate_policy(run: TinyRun, teachers: list[Tensor]) -> dict[str, float]:
+def evaluate_policy(run: TinyRun) -> dict[str, float]:
     """Errors of sampled chunks on fixed observations of the validation set, and on as many of the training set."""
     model, recipe = run.model, run.recipe
     model.eval()
     figures: dict[str, float] = {}
-    for source, teacher, family in ((run.validation, teachers[1], "error"), (run.train, teachers[0], "training_error")):
-        starts = spread_rows(len(source.demonstrations.starts), recipe.validation_starts)
+    measured = ((run.validation, run.recordings[1], "error"), (run.train, run.recordings[0], "training_error"))
+    for source, recording, family in measured:
+        starts = spread_rows(len(source.starts), recipe.validation_starts)
         errors: list[dict[str, float]] = []
         for part in np.array_split(starts, max(1, len(starts) // 64)):
-            sentences = [recipe.sentences[0]] * len(part)
-            errors.append(_chunk_errors(run, source, policy_batch(source, part, run.prompts, sentences, teacher), part))
+            picks, sentences = [(0, int(start)) for start in part], [recipe.sentences[0]] * len(part)
+            batch = policy_batch(model.config, [source], picks, run.prompts, sentences)
+            errors.append(_chunk_errors(run, batch, recording.vectors.actions[source.starts[part]]))
         mean = {name: float(np.mean([e[name] for e in errors])) for name in errors[0]}
         figures |= {name.replace("error/", family + "/"): value for name, value in mean.items()}
-    model.train()
+    train_only(model, stage2_parameters(model, FreezePolicy(freeze_embedding=False)))
     write_checkpoint(run)
     plot_metrics(run.out / METRICS_FILE, run.out / PLOT_FILE)
     return figures
 
 
-def _chunk_errors(run: TinyRun, source: BatchSource, batch: Any, starts: Any) -> dict[str, float]:
+def _chunk_errors(run: TinyRun, batch: PolicyBatch, expected: Any) -> dict[str, float]:
     model = run.model
+    assert batch.features is not None
     generator = torch.Generator().manual_seed(run.recipe.seed)
+    h_t, future = batch.features.unbind(1)
     with training_context():
         output = model.vlm_forward(batch.prompt, batch.frames)
-        predicted = model.lam.decoder(batch.features, output.z)
-        context = model.flow.context(batch.features, predicted, output.h_vlm, output.attention_mask)
-        noise = torch.randn((len(starts), model.config.flow.action_horizon, model.config.flow.action_dim), generator=generator)
+        predicted = model.lam.decoder(h_t, output.z)
+        context = model.flow.context(h_t, predicted, output.h_vlm, output.attention_mask)
+        noise = torch.randn((len(h_t), model.config.flow.action_horizon, model.config.flow.action_dim), generator=generator)
         sampled = sample_actions(model.flow, context, noise, batch.action_hz, batch.embodiment_id, batch.state)
     statistics = run.statistics[run.contract.robot.embodiment_tag]["action"]
-    actions = denormalise(sampled[..., : batch.action_dims].float().numpy(), statistics)
-    expected = source.demonstrations.chunks.actions[source.demonstrations.starts[starts]]
-    steps = expected.shape[1]
+    steps, dims = expected.shape[1:]
+    actions = denormalise(sampled[:, :steps, :dims].float().numpy(), statistics)
     errors = chunk_errors(actions, expected, tuple(sorted({max(1, steps // 4), max(1, steps // 2), steps})))
-    still = (batch.features - batch.future_features).square().mean()
-    errors["subgoal/error_over_no_motion"] = float((predicted.float() - batch.future_features).square().mean() / still.clamp_min(1e-9))
+    still = (h_t - future).square().mean()
+    errors["subgoal/error_over_no_motion"] = float((predicted.float() - future).square().mean() / still.clamp_min(1e-9))
     return errors
 
 
 @torch.no_grad()
-def teacher_latents(model: LaWAM, source: BatchSource) -> Tensor:
+def teacher_latents(model: LaWAM, source: Source) -> Tensor:
     """Posterior means (P, 1, code_dim) of the frozen stage-1 encoder for every start and its future: a pure function of cached features."""
-    parts, starts = [], source.demonstrations.starts
+    parts, starts = [], source.starts
     for first in range(0, len(starts), ENCODE_CHUNK):
+        rows = starts[first : first + ENCODE_CHUNK]
+        now, later = source.pictures.features(rows), source.pictures.features(source.future[rows])
+        assert now is not None and later is not None
         with training_context():
-            parts.append(model.lam.teacher_latent(world_model_batch(source, starts[first : first + ENCODE_CHUNK]).features))
+            parts.append(model.lam.teacher_latent(torch.stack([now, later], dim=1)))
     return torch.cat(parts).float()
 
 
 def _run_stage(
     run: TinyRun,
-    name: str,
-    settings: Any,
-    parameters: dict[str, torch.nn.Parameter],
-    losses: Callable[[int], dict[str, Tensor]],
+    settings: StageSettings,
+    parameters: NamedParameters,
+    module: torch.nn.Module,
+    batch: Make,
     evaluate: Callable[[], dict[str, float]],
     stored: RunState | None,
 ) -> None:
@@ -245,27 +254,20 @@ def _run_stage(
     def save(progress: Progress, tensors: dict[str, Tensor]) -> None:
         own = {f"weights.{key.removeprefix('model.')}": tensor for key, tensor in tensors.items() if key.startswith("model.")}
         rest = {key: tensor for key, tensor in tensors.items() if not key.startswith("model.")}
-        facts = {"stage": name, "progress": progress.as_mapping(), "recipe": asdict(run.recipe)}
+        facts = {"stage": settings.name, "progress": progress.as_mapping(), "recipe": asdict(run.recipe)}
         save_state(run.out / STATE_FILE, RunState(frozen | own | rest, facts))
 
-    for key, parameter in run.model.named_parameters():
-        parameter.requires_grad_(key in parameters)
-    progress = _stored_progress(stored)
-    hooks = Hooks(losses, evaluate, save, run.recipe.save_seconds)
+    train_only(run.model, parameters)
+    progress = progress_from(stored.facts["progress"]) if stored else None
+    hooks = Hooks(module, batch, evaluate, save, run.recipe.save_seconds)
     tensors = stored.tensors if stored and progress and progress.step else None
-    train_stage(settings, parameters, hooks, run.metrics, run.recipe.seed, tensors, progress)
+    groups = matrices_decay(parameters, settings.peak_rate, settings.weight_decay)
+    train_stage(settings, groups, hooks, run.metrics, run.recipe.seed, tensors, progress, Execution(bf16=True))
 
 
 def _own_weights(model: LaWAM) -> dict[str, Tensor]:
     """Everything but the third-party encoder."""
     return {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("lam.vision_encoder.")}
-
-
-def _stored_progress(stored: RunState | None) -> Progress | None:
-    if stored is None:
-        return None
-    values = stored.facts["progress"]
-    return Progress(int(values["step"]), int(values["planned"]), float(values["seconds"]))
 
 
 def _stored_state(out: Path, resume: bool) -> RunState | None:
@@ -288,5 +290,7 @@ def _facts(run: TinyRun) -> CheckpointFacts:
         wrist_cameras=policy.wrist_cameras,
         state=policy.state,
         action=policy.action,
-        training={"recipe": "tiny", "seed": run.recipe.seed, "task": run.contract.task.name, "episodes": run.train.demonstrations.episodes},
+        trained_delay_steps=policy_options(run.model.config.training, run.model.config.flow.action_horizon).max_delay_steps,
+        data_sha256=data_hash(run.recordings[:1]),
+        training={"recipe": "tiny", "seed": run.recipe.seed, "task": run.contract.task.name, "episodes": len(run.recordings[0].dataset)},
     )

@@ -45,8 +45,8 @@ def test_chunk_actions_lead_from_the_reference_to_the_absolute_targets(table):
 
 
 def test_starts_are_counted_per_episode(table):
-    assert start_rows(table, 2).tolist() == [0, 2, 4, 5, 7]
-    assert start_rows(table, 1).tolist() == list(range(8))
+    assert start_rows(table.episode, 2).tolist() == [0, 2, 4, 5, 7]
+    assert start_rows(table.episode, 1).tolist() == list(range(8))
 
 
 def test_statistics_name_everything_and_give_symmetric_ranges(table):

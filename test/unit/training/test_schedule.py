@@ -9,7 +9,6 @@ from lawam_ros.training.schedule import (
     flow_target,
     interpolate,
     learning_rate,
-    sample_flow_time,
     step_generators,
     step_seed,
     time_bucket,
@@ -26,13 +25,9 @@ def test_learning_rate_warms_up_and_falls_along_half_a_cosine():
     assert learning_rate(500, 110, 10, 1e-3, 0.1) == pytest.approx(1e-4)
 
 
-def test_flow_time_follows_its_law():
-    """tau = (1 - u) * 0.999 with u ~ Beta(1.5, 1): P(u < x) = x^1.5, mean of u = 0.6."""
-    tau = sample_flow_time(200_000, torch.Generator().manual_seed(0)).double()
-    assert tau.min() >= 0.0 and tau.max() <= 0.999
-    assert tau.mean().item() == pytest.approx(0.4 * 0.999, abs=0.003)
-    for u in (0.25, 0.5, 0.9):
-        assert (1 - tau / 0.999 < u).double().mean().item() == pytest.approx(u**1.5, abs=0.005)
+def test_the_official_warm_up_starts_at_zero():
+    rates = [learning_rate(step, 110, 10, 1e-3, 0.1, warmup_offset=0) for step in range(12)]
+    assert rates[:3] == pytest.approx([0.0, 1e-4, 2e-4]) and rates[10] == pytest.approx(1e-3)
 
 
 def test_time_buckets_are_truncated():

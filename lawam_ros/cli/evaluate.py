@@ -1,0 +1,209 @@
+"""``lawam eval``: how often a policy does a task, on seeds it has never seen."""
+
+import argparse
+import json
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lawam_ros import bringup
+from lawam_ros.cli.demo import ProgressLine, check_before_start, progress_text
+from lawam_ros.cli.run_figures import RunFigures, percentile, reaction_ms
+from lawam_ros.cli.run_summary import figures_of, print_table, summarise
+from lawam_ros.contract.errors import EXIT_CRITERION_MISSED, EXIT_DONE, UserMistake
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from lawam_ros.cli.direct_episodes import DirectMeasurements
+    from lawam_ros.cli.direct_worker import DirectOutcome
+    from lawam_ros.cli.episodes import EpisodeResult
+
+HELD_OUT_SEED = 10_000
+FILMED = 3
+DESCRIPTION = """\
+Runs episodes from held-out seeds and counts successes, with a 95 % interval. Through the ROS graph in lock step (default) or in real time,
+or direct, in one process without ROS; lock step and direct give the same commands for the same seed. Films the first three episodes and
+draws a sheet of the failures.
+"""
+
+
+@dataclass
+class Evaluation:
+    """What came of the episodes. last_frames: seed -> primary picture at the end of a failure."""
+
+    results: "list[EpisodeResult]" = field(default_factory=list)
+    films: list[str] = field(default_factory=list)
+    last_frames: "dict[int, NDArray[np.uint8]]" = field(default_factory=dict)
+    figures: RunFigures | None = None
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "eval",
+        help="measure how often a policy succeeds",
+        description=DESCRIPTION,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--task", default="franka_pick_place", help="task, a file in config/tasks")
+    parser.add_argument("--episodes", type=int, default=20, help="number of episodes")
+    parser.add_argument("--seed", type=int, default=HELD_OUT_SEED, help="seed of the first episode; episode k uses seed + k")
+    parser.add_argument("--robot", default="", help="robot, a file in config/robots; default: the task's first")
+    parser.add_argument("--checkpoint", default="", help="checkpoint folder, shipped name, hub name; default: the task's")
+    parser.add_argument("--instruction", default="", help="sentence for the policy; default: the task's")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="device of the model")
+    parser.add_argument("--through", default="ros", choices=("ros", "direct"), help="the ROS graph, or one process without ROS")
+    parser.add_argument("--clock", default="lockstep", choices=("lockstep", "steady"), help="of the ROS graph")
+    parser.add_argument("--latency-ms", type=float, default=100.0, help="in stepped time: from an observation to the use of its chunk")
+    parser.add_argument("--delay-ms", type=float, default=0.0, help="time added to every chunk, to try slow policies")
+    parser.add_argument(
+        "--perturb", default="", metavar="NAMES", help="what changes per episode: colour, light, camera, distractors, start, size"
+    )
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="contract override, e.g. world.cube_size_m=0.05")
+    parser.add_argument("--jobs", type=int, default=1, help="processes at the same time, direct only")
+    parser.add_argument("--out", type=Path, default=Path("out/eval"), help="folder for videos and the sheet of failures")
+    parser.add_argument("--no-video", action="store_true", help="do not film")
+    parser.add_argument("--domain", type=int, default=None, help="ROS domain; default: a free one of its own")
+    parser.add_argument("--require", type=float, default=None, metavar="FRACTION", help="exit 1 when fewer episodes succeed")
+    parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit code 0, or 1 below --require. Raises UserMistake, and EnvironmentLacks without ROS or a renderer."""
+    _check(args)
+    overrides = [*args.set, *([f"world.perturb=[{args.perturb}]"] if args.perturb else [])]
+    given = {"robot": args.robot, "checkpoint": args.checkpoint, "instruction": args.instruction}
+    values = bringup.defaults(args.task) | {name: text for name, text in given.items() if text}
+    values |= {"device": args.device, "seed": str(args.seed), "set": ";".join(overrides), "view": "false"}
+    values |= {"clock": args.clock, "latency_s": f"{(args.latency_ms + args.delay_ms) * 1e-3:.6f}"}
+    bringup.nodes_for(args.task, values)
+    check_before_start(values["checkpoint"], args.out, needs_ros=args.through == "ros")
+    evaluation = _through_ros(args, values) if args.through == "ros" else _direct(args, values)
+    assert evaluation.figures is not None
+    summary = summarise(args.task, args.seed, args.delay_ms, evaluation.results, evaluation.figures, evaluation.films)
+    summary |= {"through": args.through, "clock": args.clock if args.through == "ros" else "stepped", "checkpoint": values["checkpoint"]}
+    summary |= {"perturb": args.perturb, "failures_sheet": _draw_failures(args.out, evaluation)}
+    print_table(summary)
+    if summary["failures_sheet"]:
+        print(f"failures           {summary['failures_sheet']}")
+    if args.json:
+        print(json.dumps(summary))
+    missed = args.require is not None and summary["successes"] < args.require * summary["episodes"]
+    return EXIT_CRITERION_MISSED if missed else EXIT_DONE
+
+
+def _check(args: argparse.Namespace) -> None:
+    for name, value, low in (("--episodes", args.episodes, 1), ("--seed", args.seed, 0), ("--jobs", args.jobs, 1)):
+        if value < low:
+            raise UserMistake(f"{name}: expected at least {low}, got {value}")
+    for name, value in (("--delay-ms", args.delay_ms), ("--latency-ms", args.latency_ms)):
+        if not 0 <= value <= 2500:
+            raise UserMistake(f"{name}: expected 0 to 2500, got {value:g}")
+    if args.require is not None and not 0 <= args.require <= 1:
+        raise UserMistake(f"--require: expected a fraction from 0 to 1, got {args.require:g}")
+    if args.domain is not None and not 0 <= args.domain <= 232:
+        raise UserMistake(f"--domain: expected 0 to 232, got {args.domain}")
+    if args.through == "direct" and args.clock == "steady":
+        raise UserMistake("--through direct runs in stepped time; leave out --clock steady, or use --through ros")
+    if args.through == "ros" and args.jobs > 1:
+        raise UserMistake("--jobs: the ROS graph runs one episode at a time; use --through direct for several")
+
+
+def _through_ros(args: argparse.Namespace, values: dict[str, str]) -> Evaluation:
+    import time
+
+    from lawam_ros.cli.episodes import run_episode
+    from lawam_ros.cli.film import Film
+    from lawam_ros.cli.simulated_run import simulated_run
+    from lawam_ros.nodes.managed import DIAGNOSTICS_S
+
+    line, evaluation, lockstep = ProgressLine(), Evaluation(), args.clock == "lockstep"
+    with simulated_run(args.task, values, 0.0 if lockstep else args.delay_ms * 1e-3, args.domain, line.show) as run:
+        for k in range(args.episodes):
+            seed = args.seed + k
+            path = None if args.no_video or k >= FILMED else args.out / f"{args.task}_{seed}.mp4"
+            with Film(path, run.client, run.contract, seed) as film:
+
+                def on_progress(elapsed_s: float, seed: int = seed, film: Film = film) -> None:
+                    line.show(progress_text(run.client, evaluation.results, args.episodes, seed, elapsed_s))
+                    film.tick()
+
+                result = run_episode(run.client, run.group, run.contract, seed, on_progress, lockstep)
+            run.checker.restart()
+            _add(evaluation, result, str(film.path) if film.written else None, run.client.frame, line, args.episodes)
+        time.sleep(DIAGNOSTICS_S + 0.1)  # the last report of the policy carries the percentiles of the whole run
+        evaluation.figures = figures_of(run.client, run.checker.violations)
+    return evaluation
+
+
+def _direct(args: argparse.Namespace, values: dict[str, str]) -> Evaluation:
+    from lawam_ros.cli.direct_worker import DirectJob, DirectWorker, episode_in_worker, start_worker
+
+    line, evaluation = ProgressLine(), Evaluation()
+    seeds = [args.seed + k for k in range(args.episodes)]
+    job = DirectJob(args.task, values, args.seed, None if args.no_video else args.out, tuple(seeds[:FILMED]))
+    parts: list[DirectMeasurements] = []
+
+    def add(outcome: "DirectOutcome") -> None:
+        parts.append(outcome.measured)
+        _add(evaluation, outcome.result, outcome.film, outcome.last_frame, line, args.episodes)
+
+    if args.jobs == 1:
+        worker = DirectWorker(job)
+        for seed in seeds:
+            line.show(f"episode {len(evaluation.results) + 1}/{args.episodes}  seed {seed}")
+            add(worker.episode(seed))
+    else:
+        with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn"), initializer=start_worker, initargs=(job,)) as pool:
+            for outcome in pool.map(episode_in_worker, seeds):
+                add(outcome)
+    chunk_ms = [ms for part in parts for ms in part.chunk_ms]
+    uses = [use for part in parts for use in part.uses]
+    evaluation.figures = RunFigures(
+        chunk_ms_p50=percentile(chunk_ms, 0.5),
+        chunk_ms_p99=percentile(chunk_ms, 0.99),
+        observation_to_command_ms_p50=percentile([(used - seen) * 1e-6 for seen, used in uses], 0.5),
+        control_hz=None,
+        reaction_ms_mean=reaction_ms(uses),
+        limit_violations=sum(part.violations for part in parts),
+    )
+    return evaluation
+
+
+def _add(
+    evaluation: Evaluation,
+    result: "EpisodeResult",
+    film: str | None,
+    last_frame: "NDArray[np.uint8] | None",
+    line: ProgressLine,
+    episodes: int,
+) -> None:
+    evaluation.results.append(result)
+    if film:
+        evaluation.films.append(film)
+    if not result.success and last_frame is not None:
+        evaluation.last_frames[result.seed] = last_frame
+    line.end(f"episode {len(evaluation.results)}/{episodes}  seed {result.seed}  {result.reason}  {result.time_s:.1f} s")
+
+
+def _draw_failures(out: Path, evaluation: Evaluation) -> str | None:
+    """Path of a sheet with the last picture of every failure, None when there is none."""
+    failures = [result for result in evaluation.results if result.seed in evaluation.last_frames]
+    if not failures:
+        return None
+    import cv2
+
+    from lawam_ros.viz.contact_sheet import contact_sheet
+
+    captions = [
+        (f"seed {r.seed}  {r.reason}", ", ".join(name for name, reached in r.stages.items() if reached) or "nothing reached")
+        for r in failures
+    ]
+    sheet = contact_sheet([evaluation.last_frames[r.seed] for r in failures], captions)
+    path = out / "failures.png"
+    cv2.imwrite(str(path), sheet[..., ::-1])
+    return str(path)

@@ -1,0 +1,81 @@
+"""The recipe of the shipped model, in miniature: both stages in a row, killed in either, and the checkpoint of the end."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from toy_training import one_thread, shrunk_tiny, write_demonstrations
+
+from lawam_ros.contract.errors import UserMistake
+from lawam_ros.contract.load import load_contract
+from lawam_ros.model.checkpoint import load_checkpoint
+from lawam_ros.model.facts import check_contract
+from lawam_ros.training import trainer
+from lawam_ros.training.metrics import read_metrics
+from lawam_ros.training.tiny_recipe import TinyRecipe
+from lawam_ros.training.tiny_training import train_tiny
+
+TASK = "franka_pick_place"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    one_thread()
+    root = tmp_path_factory.mktemp("demonstrations")
+    write_demonstrations(root / "train", TASK, (9, 8))
+    write_demonstrations(root / "val", TASK, (6,), seed=1)
+    return root
+
+
+def small_recipe() -> TinyRecipe:
+    usual = TinyRecipe(batch=2, world_model_batch=2, validation_starts=2, save_seconds=0.0)
+    short = {"steps": 3, "report_every": 1, "evaluate_every": 3, "warmup_steps": 1}
+    return replace(usual, world_model=replace(usual.world_model, **short), policy=replace(usual.policy, **short))
+
+
+def run(data, out, resume=False):
+    config = shrunk_tiny()
+    return train_tiny(load_contract(TASK), config, data / "train", data / "val", out, small_recipe(), resume)
+
+
+def figures(out):
+    return [(stage, step, name, value) for stage, step, _, name, value in read_metrics(out / "metrics.csv") if name != "waiting"]
+
+
+@pytest.fixture(scope="module")
+def whole(data):
+    return run(data, data / "whole")
+
+
+def test_both_stages_leave_a_checkpoint_for_the_task(whole):
+    checkpoint, contract = load_checkpoint(whole), load_contract(TASK)
+    check_contract(checkpoint.facts, contract.task.policy, contract.robot.embodiment_id, "tiny")
+    assert checkpoint.facts.inference_only and checkpoint.facts.training["episodes"] == 2 and checkpoint.facts.data_sha256
+    stages = {(stage, step) for stage, step, _, _ in figures(whole.parent)}
+    assert stages == {(stage, step) for stage in ("world_model", "policy") for step in (1, 2, 3)}
+    assert (whole.parent / "losses.png").is_file()
+
+
+@pytest.mark.parametrize("step", [2, 5])
+def test_a_kill_in_either_stage_changes_nothing(data, whole, tmp_path, monkeypatch, step):
+    """Killed in the backward pass of the second step of the world model, or of the policy."""
+    shutil.copytree(whole.parent / "cache", tmp_path / "run" / "cache")
+    backward, calls = trainer._Loop._backward, []
+
+    def dies(self, *args, **kwargs):
+        calls.append(1)
+        if len(calls) == step:
+            raise SystemExit
+        return backward(self, *args, **kwargs)
+
+    with monkeypatch.context() as patched, pytest.raises(SystemExit):
+        patched.setattr(trainer._Loop, "_backward", dies)
+        run(data, tmp_path / "run")
+    with pytest.raises(UserMistake, match="add --resume"):
+        run(data, tmp_path / "run")
+    again = run(data, tmp_path / "run", resume=True)
+    assert figures(tmp_path / "run") == figures(whole.parent)
+    ours, expected = (load_file(folder / "final_model" / "model.safetensors") for folder in (again, whole))
+    assert all(torch.equal(ours[name], expected[name]) for name in expected)
