@@ -17,8 +17,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="the small model of the demo, on a CPU",
         description="Trains the small LaWAM: world model, then policy, with a fixed recipe. A killed run goes on with --resume.",
     )
-    tiny.add_argument("--task", default="franka_pick_place", help="task file in config/tasks (default: %(default)s)")
-    tiny.add_argument("--data", type=Path, required=True, help="folder with the LeRobot datasets train/ and val/ (see 'lawam data make')")
+    tiny.add_argument("--task", default="franka_pick_place", help="task whose policy section holds for all data (default: %(default)s)")
+    tiny.add_argument("--data", type=Path, required=True, help="folder with LeRobot datasets named train... and val... ('lawam data make')")
     tiny.add_argument("--out", type=Path, required=True, help="folder for state, metrics and checkpoint")
     tiny.add_argument("--model", default="tiny", help="model file in config/models or a path to one (default: %(default)s)")
     tiny.add_argument("--minutes", type=float, help="time for training steps; default: the whole recipe")
@@ -44,9 +44,9 @@ def run_tiny(args: argparse.Namespace) -> int:
 
     from lawam_ros.model.config import load_model_config
     from lawam_ros.training.tiny_recipe import TinyRecipe, with_minutes
-    from lawam_ros.training.tiny_training import train_tiny
+    from lawam_ros.training.tiny_training import tiny_data, train_tiny
 
     torch.set_num_threads(args.threads)
     config, recipe = load_model_config(args.model), with_minutes(TinyRecipe(), args.minutes)
-    print(train_tiny(contract, config, args.data / "train", args.data / "val", args.out, recipe, args.resume))
+    print(train_tiny(contract, config, tiny_data(args.data), args.out, recipe, args.resume))
     return EXIT_DONE

@@ -51,7 +51,7 @@ class TimeOwner:
         """Announce a step and wait for its answers, or until ``running`` is cleared.
 
         newest: resolved topic -> stamp of the newest message so far. again: publishes the step's messages once more, for whoever missed
-        them. Raises LawamError naming who did not answer in time.
+        them. Raises LawamError naming who did not answer in time while the executor is active.
         """
         deadline_s = time.monotonic() + self._timeout_s
         self._announce(stamp_ns, newest)
@@ -59,7 +59,8 @@ class TimeOwner:
             while running.is_set() and (missing := self._gate.missing(stamp_ns)):
                 if self._heard.wait(timeout=REPEAT_S):
                     continue
-                if time.monotonic() > deadline_s:
+                # Before it is active, whoever starts up may take its time.
+                if self.active and time.monotonic() > deadline_s:
                     raise LawamError(f"lock step stood still for {self._timeout_s:g} s, no answer from {'; '.join(missing)}")
                 again()
                 self._announce(stamp_ns, newest)

@@ -9,21 +9,44 @@ WORLD_MODEL = "world_model"
 POLICY = "policy"
 STAGE_ORDER = (WORLD_MODEL, POLICY)
 
-SENTENCES = (
-    "put the red cube on the blue pad",
-    "place the red cube on the blue pad",
-    "pick up the red cube and put it on the blue pad",
-    "pick up the red cube and place it on the blue pad",
-    "move the red cube to the blue pad",
-    "take the red cube and set it down on the blue pad",
-    "grasp the red cube and lay it on the blue pad",
-    "bring the red cube to the blue pad",
-    "set the red block on the blue square",
-    "put the red block onto the blue pad",
-    "carry the red cube over to the blue pad",
-    "the red cube belongs on the blue pad",
-)
-"""Ways to say the task of ``franka_pick_place``; training draws one per sample, so that no single token is all the language there is."""
+PARAPHRASES = {
+    "put the red cube on the blue pad": (
+        "put the red cube on the blue pad",
+        "place the red cube on the blue pad",
+        "pick up the red cube and put it on the blue pad",
+        "pick up the red cube and place it on the blue pad",
+        "move the red cube to the blue pad",
+        "take the red cube and set it down on the blue pad",
+        "grasp the red cube and lay it on the blue pad",
+        "bring the red cube to the blue pad",
+        "set the red block on the blue square",
+        "put the red block onto the blue pad",
+        "carry the red cube over to the blue pad",
+        "the red cube belongs on the blue pad",
+        "put the cube on the pad",
+        "pick up the cube and place it on the pad",
+    ),
+    "open the drawer": (
+        "open the drawer",
+        "pull the drawer open",
+        "pull open the drawer",
+        "open the drawer of the cabinet",
+        "take the handle and open the drawer",
+        "grasp the handle and pull the drawer open",
+        "pull the handle of the drawer",
+        "slide the drawer open",
+        "open the cabinet drawer",
+        "the drawer should be open",
+        "get the drawer open",
+        "pull out the drawer",
+    ),
+}
+"""Ways to say the tasks of the recordings; training draws one per sample, so that no single token is all the language there is."""
+
+
+def ways_to_say(sentence: str) -> tuple[str, ...]:
+    """The sentence of a recording in other words too, itself first; an unknown one alone."""
+    return PARAPHRASES.get(sentence, (sentence,))
 
 
 @dataclass(frozen=True)
@@ -39,7 +62,6 @@ class TinyRecipe:
     vocabulary: int = 576
     validation_starts: int = 128
     save_seconds: float = 150.0
-    sentences: tuple[str, ...] = SENTENCES
     world_model: StageSettings = StageSettings(
         name=WORLD_MODEL,
         steps=1500,

@@ -18,7 +18,7 @@ from lawam_ros.model.facts import CheckpointFacts
 from lawam_ros.model.lawam import LaWAM, build_model
 from lawam_ros.model.prompt import PromptEncoder, chat_text
 from lawam_ros.model.sampler import sample_actions
-from lawam_ros.training.batches import draw_picks, policy_batch, spread_rows, world_model_batch
+from lawam_ros.training.batches import draw_picks, policy_batch, spread_picks, spread_rows, world_model_batch
 from lawam_ros.training.data_spec import spec_of_contract
 from lawam_ros.training.flow_draws import draw_flow
 from lawam_ros.training.freezing import FreezePolicy, stage1_parameters, stage2_parameters, train_only
@@ -40,10 +40,10 @@ from lawam_ros.training.repeated_flow import fast_cpu_attention
 from lawam_ros.training.run_state import NamedParameters, RunState, load_state, save_state, with_prefix, without_prefix
 from lawam_ros.training.samples import denormalise
 from lawam_ros.training.schedule import step_generators
-from lawam_ros.training.sources import Source
+from lawam_ros.training.sources import Source, sentences_of
 from lawam_ros.training.stage1 import WorldModelLosses, WorldModelOptions, world_model_losses
 from lawam_ros.training.stage2 import PolicyBatch, PolicyLosses
-from lawam_ros.training.tiny_recipe import POLICY, STAGE_ORDER, WORLD_MODEL, TinyRecipe
+from lawam_ros.training.tiny_recipe import POLICY, STAGE_ORDER, WORLD_MODEL, TinyRecipe, ways_to_say
 from lawam_ros.training.tokenizer import save_tokenizer, train_tokenizer
 from lawam_ros.training.trainer import Execution, Hooks, Progress, StageSettings, progress_from, train_stage, training_context
 
@@ -52,6 +52,23 @@ METRICS_FILE = "metrics.csv"
 PLOT_FILE = "losses.png"
 CHECKPOINT_FOLDER = "checkpoint"
 ENCODE_CHUNK = 128
+
+
+@dataclass(frozen=True)
+class TinyData:
+    """Dataset folders of both splits."""
+
+    train: tuple[Path, ...]
+    validation: tuple[Path, ...]
+
+
+def tiny_data(folder: Path) -> TinyData:
+    """Datasets of a folder: those whose names begin with ``train`` and those whose names begin with ``val``. UserMistake without both."""
+    splits = {split: tuple(sorted(path for path in folder.glob(f"{split}*") if path.is_dir())) for split in ("train", "val")}
+    for split, found in splits.items():
+        if not found:
+            raise UserMistake(f"--data: expected LeRobot datasets named {split}... in {folder}, found none; see 'lawam data make'")
+    return TinyData(splits["train"], splits["val"])
 
 
 @dataclass(frozen=True)
@@ -64,18 +81,17 @@ class TinyRun:
     model: LaWAM
     prompts: PromptEncoder
     statistics: dict[str, Any]
-    train: Source
-    validation: Source
-    recordings: tuple[Recording, Recording]
+    train: tuple[Source, ...]
+    validation: tuple[Source, ...]
+    recordings: tuple[Recording, ...]
+    validation_recordings: tuple[Recording, ...]
     metrics: MetricsFile
 
 
-def train_tiny(
-    contract: Contract, config: ModelConfig, train_data: Path, validation_data: Path, out: Path, recipe: TinyRecipe, resume: bool
-) -> Path:
+def train_tiny(contract: Contract, config: ModelConfig, data: TinyData, out: Path, recipe: TinyRecipe, resume: bool) -> Path:
     """Train and return the checkpoint folder. Raises UserMistake for unusable data or an ``out`` that holds another run."""
     stored = _stored_state(out, resume)
-    run = prepare_run(contract, config, train_data, validation_data, out, recipe)
+    run = prepare_run(contract, config, data, out, recipe)
     with fast_cpu_attention():
         stage = stored.facts["stage"] if stored else WORLD_MODEL
         if stored:
@@ -89,22 +105,22 @@ def train_tiny(
     return write_checkpoint(run)
 
 
-def prepare_run(contract: Contract, config: ModelConfig, train_data: Path, validation_data: Path, out: Path, recipe: TinyRecipe) -> TinyRun:
+def prepare_run(contract: Contract, config: ModelConfig, data: TinyData, out: Path, recipe: TinyRecipe) -> TinyRun:
     """Everything up to the first step: tokenizer, model with seeded weights, cached data, statistics."""
     policy, robot = contract.task.policy, contract.robot
     out.mkdir(parents=True, exist_ok=True)
     views = (len(policy.primary_cameras), len(policy.wrist_cameras))
-    texts = [chat_text(sentence, *views, config) for sentence in recipe.sentences]
+    train, validation = (
+        tuple(open_recording(path, config, spec=spec_of_contract(contract)) for path in paths) for paths in (data.train, data.validation)
+    )
+    recorded = dict.fromkeys(text for recording in train for text in sentences_of(recording.dataset)[0])
+    texts = [chat_text(way, *views, config) for sentence in recorded for way in ways_to_say(sentence)]
     save_tokenizer(train_tokenizer(texts, recipe.vocabulary), out / "tokenizer")
     config = replace(config, tokenizer=str(out / "tokenizer"))
     torch.manual_seed(recipe.seed)
     model = build_model(config)
-    recordings = tuple(open_recording(data, config, spec=spec_of_contract(contract)) for data in (train_data, validation_data))
-    statistics = statistics_of(recordings[:1])
-    train, validation = (
-        _load(recording, model, statistics[robot.embodiment_tag], recipe, out / "cache" / name)
-        for recording, name in zip(recordings, ("train", "validation"), strict=True)
-    )
+    statistics = statistics_of(train)
+    own = statistics[robot.embodiment_tag]
     return TinyRun(
         out=out,
         contract=contract,
@@ -112,9 +128,10 @@ def prepare_run(contract: Contract, config: ModelConfig, train_data: Path, valid
         model=model,
         prompts=PromptEncoder(config),
         statistics=statistics,
-        train=train,
-        validation=validation,
-        recordings=(recordings[0], recordings[1]),
+        train=tuple(_load(recording, model, own, recipe, out / "cache") for recording in train),
+        validation=tuple(_load(recording, model, own, recipe, out / "cache") for recording in validation),
+        recordings=train,
+        validation_recordings=validation,
         metrics=MetricsFile(out / METRICS_FILE),
     )
 
@@ -135,8 +152,8 @@ def write_checkpoint(run: TinyRun) -> Path:
 
 def _load(recording: Recording, model: LaWAM, statistics: dict[str, Any], recipe: TinyRecipe, folder: Path) -> Source:
     starts, future = window_rows(recording, Window(stride=recipe.stride))
-    pictures = cached_pictures(recording, model.config, model.lam, starts, future, folder, dtype=torch.float16)
-    return make_source(recording, statistics, pictures, starts, future, recipe.sentences)
+    pictures = cached_pictures(recording, model.config, model.lam, starts, future, folder / Path(recording.name).name, dtype=torch.float16)
+    return make_source(recording, statistics, pictures, starts, future)
 
 
 def _train_world_model(run: TinyRun, stored: RunState | None) -> None:
@@ -145,13 +162,13 @@ def _train_world_model(run: TinyRun, stored: RunState | None) -> None:
 
     def batch(step: int, part: int) -> tuple[Any, ...]:
         generator, noise = step_generators(recipe.seed, WORLD_MODEL, step)
-        picks = draw_picks([run.train], recipe.world_model_batch, generator)
-        return world_model_batch(config, [run.train], picks), torch.randn((len(picks), 1, config.lam.code_dim), generator=noise)
+        picks = draw_picks(run.train, recipe.world_model_batch, generator)
+        return world_model_batch(config, run.train, picks), torch.randn((len(picks), 1, config.lam.code_dim), generator=noise)
 
     def evaluate() -> dict[str, float]:
-        starts = spread_rows(len(run.validation.starts), recipe.validation_starts)
-        batch = world_model_batch(config, [run.validation], [(0, int(start)) for start in starts])
-        noise = torch.randn((len(starts), 1, config.lam.code_dim), generator=torch.Generator().manual_seed(recipe.seed))
+        picks = spread_picks(run.validation, recipe.validation_starts)
+        batch = world_model_batch(config, run.validation, picks)
+        noise = torch.randn((len(picks), 1, config.lam.code_dim), generator=torch.Generator().manual_seed(recipe.seed))
         assert batch.features is not None
         with training_context():
             terms = world_model_losses(lam, batch, module.options, noise)
@@ -168,16 +185,17 @@ def _train_world_model(run: TinyRun, stored: RunState | None) -> None:
 
 def _train_policy(run: TinyRun, stored: RunState | None) -> None:
     recipe, model, config = run.recipe, run.model, run.model.config
-    teachers = [teacher_latents(model, source) for source in (run.train, run.validation)]
-    run = replace(run, train=run.train.with_teacher(teachers[0]), validation=run.validation.with_teacher(teachers[1]))
+    taught = [tuple(source.with_teacher(teacher_latents(model, source)) for source in split) for split in (run.train, run.validation)]
+    run = replace(run, train=taught[0], validation=taught[1])
     # The shipped weights were made with everything in bf16, the action expert included.
     options = replace(policy_options(config.training, config.flow.action_horizon), flow_float32=False)
 
     def batch(step: int, part: int) -> tuple[Any, ...]:
         generator, noise = step_generators(recipe.seed, POLICY, step)
-        picks = draw_picks([run.train], recipe.batch, generator)
-        sentences = [recipe.sentences[i] for i in generator.integers(0, len(recipe.sentences), recipe.batch)]
-        batch = policy_batch(config, [run.train], picks, run.prompts, sentences)
+        picks = draw_picks(run.train, recipe.batch, generator)
+        ways = [ways_to_say(run.train[number].sentence(start)) for number, start in picks]
+        sentences = [said[int(generator.integers(len(said)))] for said in ways]
+        batch = policy_batch(config, run.train, picks, run.prompts, sentences)
         return batch, draw_flow(config.flow, options, batch.action_mask.any(-1).sum(-1), noise)
 
     # The token table is trained too, since nothing is pretrained here.
@@ -191,14 +209,14 @@ def evaluate_policy(run: TinyRun) -> dict[str, float]:
     model, recipe = run.model, run.recipe
     model.eval()
     figures: dict[str, float] = {}
-    measured = ((run.validation, run.recordings[1], "error"), (run.train, run.recordings[0], "training_error"))
-    for source, recording, family in measured:
-        starts = spread_rows(len(source.starts), recipe.validation_starts)
+    splits = ((run.validation, run.validation_recordings, "error"), (run.train, run.recordings, "training_error"))
+    for sources, recordings, family in splits:
         errors: list[dict[str, float]] = []
-        for part in np.array_split(starts, max(1, len(starts) // 64)):
-            picks, sentences = [(0, int(start)) for start in part], [recipe.sentences[0]] * len(part)
-            batch = policy_batch(model.config, [source], picks, run.prompts, sentences)
-            errors.append(_chunk_errors(run, batch, recording.vectors.actions[source.starts[part]]))
+        for source, recording in zip(sources, recordings, strict=True):
+            starts = spread_rows(len(source.starts), max(1, recipe.validation_starts // len(sources)))
+            for part in np.array_split(starts, max(1, len(starts) // 64)):
+                batch = policy_batch(model.config, [source], [(0, int(start)) for start in part], run.prompts)
+                errors.append(_chunk_errors(run, batch, recording.vectors.actions[source.starts[part]]))
         mean = {name: float(np.mean([e[name] for e in errors])) for name in errors[0]}
         figures |= {name.replace("error/", family + "/"): value for name, value in mean.items()}
     train_only(model, stage2_parameters(model, FreezePolicy(freeze_embedding=False)))
@@ -291,6 +309,10 @@ def _facts(run: TinyRun) -> CheckpointFacts:
         state=policy.state,
         action=policy.action,
         trained_delay_steps=policy_options(run.model.config.training, run.model.config.flow.action_horizon).max_delay_steps,
-        data_sha256=data_hash(run.recordings[:1]),
-        training={"recipe": "tiny", "seed": run.recipe.seed, "task": run.contract.task.name, "episodes": len(run.recordings[0].dataset)},
+        data_sha256=data_hash(run.recordings),
+        training={
+            "recipe": "tiny",
+            "seed": run.recipe.seed,
+            "episodes": {Path(recording.name).name: len(recording.dataset) for recording in run.recordings},
+        },
     )

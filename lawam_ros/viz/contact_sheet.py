@@ -22,8 +22,8 @@ def contact_sheet(pictures: Sequence[Rgb], captions: Sequence[tuple[str, str]], 
     sheet = np.full((rows * (height + _CAPTION_PX), columns * width, 3), _PAPER, np.uint8)
     for index, (picture, lines) in enumerate(zip(pictures, captions, strict=True)):
         top, left = index // columns * (height + _CAPTION_PX), index % columns * width
-        sheet[top : top + height, left : left + width] = picture
+        caption = np.full((_CAPTION_PX, width, 3), _PAPER, np.uint8)
         for row, line in enumerate(lines):
-            place = (left + 4, top + height + 13 + 15 * row)
-            cv2.putText(sheet, line, place, cv2.FONT_HERSHEY_SIMPLEX, 0.4, _INK, 1, cv2.LINE_AA)
+            cv2.putText(caption, line, (4, 13 + 15 * row), cv2.FONT_HERSHEY_SIMPLEX, 0.4, _INK, 1, cv2.LINE_AA)
+        sheet[top : top + height + _CAPTION_PX, left : left + width] = np.concatenate([picture, caption])
     return sheet

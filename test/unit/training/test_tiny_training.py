@@ -14,8 +14,8 @@ from lawam_ros.model.checkpoint import load_checkpoint
 from lawam_ros.model.facts import check_contract
 from lawam_ros.training import trainer
 from lawam_ros.training.metrics import read_metrics
-from lawam_ros.training.tiny_recipe import TinyRecipe
-from lawam_ros.training.tiny_training import train_tiny
+from lawam_ros.training.tiny_recipe import TinyRecipe, ways_to_say
+from lawam_ros.training.tiny_training import tiny_data, train_tiny
 
 TASK = "franka_pick_place"
 
@@ -24,7 +24,8 @@ TASK = "franka_pick_place"
 def data(tmp_path_factory):
     one_thread()
     root = tmp_path_factory.mktemp("demonstrations")
-    write_demonstrations(root / "train", TASK, (9, 8))
+    write_demonstrations(root / "train_short", TASK, (9, 8))
+    write_demonstrations(root / "train_long", TASK, (12,), seed=2)
     write_demonstrations(root / "val", TASK, (6,), seed=1)
     return root
 
@@ -37,7 +38,7 @@ def small_recipe() -> TinyRecipe:
 
 def run(data, out, resume=False):
     config = shrunk_tiny()
-    return train_tiny(load_contract(TASK), config, data / "train", data / "val", out, small_recipe(), resume)
+    return train_tiny(load_contract(TASK), config, tiny_data(data), out, small_recipe(), resume)
 
 
 def figures(out):
@@ -52,10 +53,24 @@ def whole(data):
 def test_both_stages_leave_a_checkpoint_for_the_task(whole):
     checkpoint, contract = load_checkpoint(whole), load_contract(TASK)
     check_contract(checkpoint.facts, contract.task.policy, contract.robot.embodiment_id, "tiny")
-    assert checkpoint.facts.inference_only and checkpoint.facts.training["episodes"] == 2 and checkpoint.facts.data_sha256
+    assert checkpoint.facts.inference_only and checkpoint.facts.data_sha256
+    assert checkpoint.facts.training["episodes"] == {"train_long": 1, "train_short": 2}
     stages = {(stage, step) for stage, step, _, _ in figures(whole.parent)}
     assert stages == {(stage, step) for stage in ("world_model", "policy") for step in (1, 2, 3)}
     assert (whole.parent / "losses.png").is_file()
+
+
+def test_data_are_found_by_name(tmp_path):
+    (tmp_path / "training").mkdir()
+    with pytest.raises(UserMistake, match=r"expected LeRobot datasets named val\.\.\. in"):
+        tiny_data(tmp_path)
+
+
+def test_every_task_is_said_in_several_ways():
+    for task in ("franka_pick_place", "franka_drawer"):
+        said = load_contract(task).task.instruction
+        assert said == ways_to_say(said)[0] and len(set(ways_to_say(said))) >= 10
+    assert ways_to_say("dance") == ("dance",)
 
 
 @pytest.mark.parametrize("step", [2, 5])
