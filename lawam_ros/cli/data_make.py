@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 VALIDATION_SEED = 9000
 HELD_OUT_SEED = 10_000
 _ALLOWED_FAILURES = 4
-_NOISE_LEVELS = ("none", "recovery")
+_NOISE_LEVELS = ("none", "recovery", "policy")
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Recipe:
     robot: str | None
     overrides: tuple[str, ...]
     noise: str
+    checkpoint: str = ""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -50,9 +51,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--noise",
         choices=_NOISE_LEVELS,
         default="recovery",
-        help="none: always from the home pose; recovery: also from elsewhere and after the hand was pulled away, with clean labels "
-        "(default: %(default)s)",
+        help="none: always from the home pose; recovery: also from elsewhere and after the hand was pulled away, with clean labels; "
+        "policy: the policy of --checkpoint works for a while, then the expert takes over and is recorded (default: %(default)s)",
     )
+    parser.add_argument("--checkpoint", default="", help="of --noise policy: folder, shipped name or hub name")
     parser.add_argument(
         "--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help="override, e.g. world.cube_size_m=0.05"
     )
@@ -72,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     _check_numbers(args)
     overrides = [*args.overrides, *([f"world.perturb=[{args.perturb}]"] if args.perturb else [])]
     contract = load_contract(args.task, args.robot, overrides)
-    recipe = Recipe(args.task, args.robot, tuple(overrides), args.noise)
+    recipe = Recipe(args.task, args.robot, tuple(overrides), args.noise, args.checkpoint)
     from lawam_ros.data.episode_schema import episode_schema, modality_mapping
     from lawam_ros.data.lerobot_writer import LeRobotWriter
     from lawam_ros.sim.renderer import choose_renderer
@@ -88,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
         "noise": args.noise,
         "first_seed": args.seed,
         "overrides": overrides,
+        **({"checkpoint": args.checkpoint} if args.checkpoint else {}),
     }
     writer = LeRobotWriter(args.out, episode_schema(contract), modality_mapping(contract.robot), identity, resume=args.resume)
     started = time.monotonic()
@@ -120,6 +123,8 @@ def _check_numbers(args: argparse.Namespace) -> None:
     for name, value, low in (("--episodes", args.episodes, 1), ("--jobs", args.jobs, 1), ("--seed", args.seed, 0)):
         if value < low:
             raise UserMistake(f"{name}: expected at least {low}, got {value}")
+    if (args.noise == "policy") != bool(args.checkpoint):
+        raise UserMistake("--noise policy and --checkpoint belong together: the policy works first, then the expert takes over")
     limit = _seed_limit(args.seed)
     if limit is not None and args.seed + args.episodes > limit:
         raise UserMistake(

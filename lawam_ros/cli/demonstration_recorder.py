@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lawam_ros.cli.dies_with_parent import signal_at_parents_death
-from lawam_ros.contract.load import load_contract
+from lawam_ros.contract.load import Contract, load_contract
 from lawam_ros.contract.task import STATE_SLOTS
 from lawam_ros.data.action_space import state_vector
 from lawam_ros.data.episode_schema import ACTION, IMAGE_PREFIX, REFERENCE, STATE, command_rows
@@ -19,8 +19,13 @@ from lawam_ros.observe.image import rotate
 from lawam_ros.sim.renderer import choose_renderer
 
 if TYPE_CHECKING:
+    import mujoco
+
     from lawam_ros.cli.data_make import Recipe
-    from lawam_ros.sim.demonstration import Demonstration
+    from lawam_ros.sim.demonstration import Demonstration, Driver
+
+POLICY_LATENCY_S = 0.1
+"""Modelled latency of a policy that works before the expert takes over."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,8 @@ class DemonstrationRecorder:
         self._staging = staging
         self._demonstrator = Demonstrator(self._contract)
         self._rig = CameraRig(self._demonstrator.world.model, self._contract.robot.cameras)
+        if recipe.checkpoint:
+            self._demonstrator.driver = _policy_driver(recipe, self._contract, self._demonstrator.world.model)
 
     def record(self, seed: int) -> Attempt:
         demonstration = self._demonstrator.demonstrate(seed, self._noise)
@@ -90,6 +97,16 @@ class DemonstrationRecorder:
             for writer in writers.values():
                 writer.close()
         return videos, sums
+
+
+def _policy_driver(recipe: "Recipe", contract: Contract, model: "mujoco.MjModel") -> "Driver":
+    import torch
+
+    from lawam_ros.cli.direct_episodes import PolicyInTheLoop
+    from lawam_ros.policies.choose import choose_policy
+
+    torch.set_num_threads(1)
+    return PolicyInTheLoop(contract, choose_policy(recipe.checkpoint, contract, "cpu"), model, POLICY_LATENCY_S, run_seed=0)
 
 
 _recorder: list[DemonstrationRecorder] = []

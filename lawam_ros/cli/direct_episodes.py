@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
@@ -41,79 +42,57 @@ class DirectMeasurements:
     violations: int = 0
 
 
-class DirectRunner:
-    """One world with cameras, one policy. run_seed: of the policy's noise, as the graph's launch argument ``seed``."""
+class PolicyInTheLoop:
+    """A policy that drives worlds of one contract through the pure executor, with a modelled latency.
 
-    def __init__(self, contract: Contract, policy: Policy, latency_s: float, run_seed: int) -> None:
+    run_seed: of its noise, as the graph's launch argument ``seed``. measured is filled as it goes; frame holds the last primary picture.
+    """
+
+    def __init__(self, contract: Contract, policy: Policy, model: mujoco.MjModel, latency_s: float, run_seed: int) -> None:
         self._contract, self._policy = contract, policy
         self._latency_ns, self._run_seed = round(latency_s * 1e9), run_seed
-        self._world = World(contract)
-        self._scene = scene_of(contract)
-        self._rig = CameraRig(self._world.model, contract.robot.cameras)
+        self._rig = CameraRig(model, contract.robot.cameras)
         urdf = (urdf_dir() / contract.robot.urdf).read_text(encoding="utf-8")
         self._chains = {arm.name: Chain.from_urdf(urdf, arm.base_frame, arm.tcp_frame) for arm in contract.robot.arms}
         self.measured = DirectMeasurements()
         self.frame: NDArray[np.uint8] | None = None
 
-    def episode(self, seed: int, on_frame: Callable[[float], None] = lambda _: None) -> EpisodeResult:
-        """One attempt. on_frame: called with the simulated time after every picture, which is then in ``frame``."""
-        world, task = self._world, self._contract.task
-        world.reset(seed)
-        measure, end = self._scene.measure(world.parameters), EpisodeEnd(task.episode)
-        streams = SteppedStreams(self._contract.robot, JOINT_STATES_HZ, lambda topic: topic)
-        streams.begin(seed * EPISODE_NS)
-        loop = SteppedLoop(self._contract, world, streams.now_ns)
-        rule = LookRule(self._latency_ns, round(task.policy.replan_period_s * 1e9))
-        checker = LimitChecker(stacked_limits([arm.limits for arm in self._contract.robot.arms]))
-        joints: Mapping[str, float] = {}
-        held: list[ActionChunk] = []
-        reason = ""
-        while not (reason := reason or end.reason):
-            due = streams.due()
-            if due.joints:
-                joints = world.joint_positions()
-            if held and held[0].stamp_ns + self._latency_ns <= loop.now_ns:
-                chunk = held.pop(0)
-                if loop.offer(chunk) is None:
-                    self.measured.uses.append((chunk.stamp_ns, loop.now_ns))
-            command = loop.tick().command
-            if due.pictures:
-                pictures = self._rig.pictures(world.snapshot())
-                self.frame = pictures[task.policy.primary_cameras[0]]
-                on_frame(world.time_s)
-                status = loop.status
-                if rule.looks(loop.now_ns, status.state in ("RUN", "HOLD"), status.epoch_stamp_ns):
-                    held.append(self._chunk(loop, pictures, joints))
-            if command is not None:
-                checker.add(command.stamp_ns, command.positions_rad, command.velocities_rad_s, command.accelerations_rad_s2)
-                self.measured.commands += 1
-            now_ns = loop.now_ns
-            loop.advance()
-            streams.advance(said=False)
-            measure.update(world.state())
-            end.update(now_ns, loop.command, measure.result().success)
-            if loop.status.state == "LATCHED":
-                reason = loop.status.reason
-        self.measured.violations += checker.violations
-        result = measure.result()
-        return EpisodeResult(
-            seed=seed,
-            success=reason == "success",
-            reason=reason,
-            time_s=round(world.time_s, 2),
-            final_error_m=result.final_error_m,
-            min_tcp_object_distance_m=result.min_tcp_object_distance_m,
-            stages=dict(result.stages),
-            command_hash=end.command_hash,
-        )
+    def begin(self, loop: SteppedLoop, streams: SteppedStreams) -> None:
+        """A new episode, about to make its first period."""
+        self._loop, self._streams = loop, streams
+        self._rule = LookRule(self._latency_ns, round(self._contract.task.policy.replan_period_s * 1e9))
+        self._joints: Mapping[str, float] = {}
+        self._held: list[ActionChunk] = []
+
+    def period(self) -> bool:
+        """One period: chunks that are due, the executor's command, a look where one is due, physics. Whether there is a new picture."""
+        loop, world = self._loop, self._loop.world
+        due = self._streams.due()
+        if due.joints:
+            self._joints = world.joint_positions()
+        if self._held and self._held[0].stamp_ns + self._latency_ns <= loop.now_ns:
+            chunk = self._held.pop(0)
+            if loop.offer(chunk) is None:
+                self.measured.uses.append((chunk.stamp_ns, loop.now_ns))
+        loop.tick()
+        if due.pictures:
+            pictures = self._rig.pictures(world.snapshot())
+            self.frame = pictures[self._contract.task.policy.primary_cameras[0]]
+            status = loop.status
+            if self._rule.looks(loop.now_ns, status.state in ("RUN", "HOLD"), status.epoch_stamp_ns):
+                self._held.append(self._chunk(pictures))
+        self.measured.commands += 1
+        loop.advance()
+        self._streams.advance(said=False)
+        return due.pictures
 
     def close(self) -> None:
         self._rig.close()
 
-    def _chunk(self, loop: SteppedLoop, pictures: Mapping[str, NDArray[np.uint8]], joints: Mapping[str, float]) -> ActionChunk:
-        robot, policy = self._contract.robot, self._contract.task.policy
+    def _chunk(self, pictures: Mapping[str, NDArray[np.uint8]]) -> ActionChunk:
+        robot, policy, loop = self._contract.robot, self._contract.task.policy, self._loop
         names = policy.primary_cameras + policy.wrist_cameras
-        tcp, gripper_m, joints_rad = robot_state(robot, self._chains, joints)
+        tcp, gripper_m, joints_rad = robot_state(robot, self._chains, self._joints)
         status = loop.status
         observation = Observation(
             stamp_ns=loop.now_ns,
@@ -141,4 +120,48 @@ class DirectRunner:
             sequence=len(self.measured.chunk_ms),
             epoch=status.epoch,
             contract_crc=self._contract.crc,
+        )
+
+
+class DirectRunner:
+    """One world and one policy, episode after episode."""
+
+    def __init__(self, contract: Contract, policy: Policy, latency_s: float, run_seed: int) -> None:
+        self._contract = contract
+        self._world = World(contract)
+        self._scene = scene_of(contract)
+        self.policy = PolicyInTheLoop(contract, policy, self._world.model, latency_s, run_seed)
+
+    def episode(self, seed: int, on_frame: Callable[[], None] = lambda: None) -> EpisodeResult:
+        """One attempt. on_frame: called after every new picture, which is then in ``policy.frame``."""
+        world, contract, driver = self._world, self._contract, self.policy
+        world.reset(seed)
+        measure, end = self._scene.measure(world.parameters), EpisodeEnd(contract.task.episode)
+        streams = SteppedStreams(contract.robot, JOINT_STATES_HZ, lambda topic: topic)
+        streams.begin(seed * EPISODE_NS)
+        loop = SteppedLoop(contract, world, streams.now_ns)
+        driver.begin(loop, streams)
+        checker = LimitChecker(stacked_limits([arm.limits for arm in contract.robot.arms]))
+        reason = ""
+        while not (reason := reason or end.reason):
+            now_ns = loop.now_ns
+            if driver.period():
+                on_frame()
+            command = loop.command
+            checker.add(command.stamp_ns, command.positions_rad, command.velocities_rad_s, command.accelerations_rad_s2)
+            measure.update(world.state())
+            end.update(now_ns, command, measure.result().success)
+            if loop.status.state == "LATCHED":
+                reason = loop.status.reason
+        driver.measured.violations += checker.violations
+        result = measure.result()
+        return EpisodeResult(
+            seed=seed,
+            success=reason == "success",
+            reason=reason,
+            time_s=round(world.time_s, 2),
+            final_error_m=result.final_error_m,
+            min_tcp_object_distance_m=result.min_tcp_object_distance_m,
+            stages=dict(result.stages),
+            command_hash=end.command_hash,
         )

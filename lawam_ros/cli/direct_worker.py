@@ -62,21 +62,22 @@ class DirectWorker:
         from lawam_ros.data.video import VideoWriter
 
         runner, path = self._runner, None
-        runner.measured = DirectMeasurements()
+        driver = runner.policy
+        driver.measured = DirectMeasurements()
         if self._job.out is not None and seed in self._job.filmed:
             path = self._job.out / f"{self._job.task}_{seed}.mp4"
         writer = VideoWriter(path, round(self._size.rate_hz), self._size.height, self._size.width) if path else None
 
-        def film(_: float) -> None:
-            if writer is not None and runner.frame is not None:
-                writer.write(runner.frame)
+        def film() -> None:
+            if writer is not None and driver.frame is not None:
+                writer.write(driver.frame)
 
         try:
             result = runner.episode(seed, film)
         finally:
             if writer is not None:
                 writer.close()
-        return DirectOutcome(result, runner.measured, str(path) if path else None, runner.frame)
+        return DirectOutcome(result, driver.measured, str(path) if path else None, driver.frame)
 
 
 _worker: list[DirectWorker] = []

@@ -106,7 +106,9 @@ class Engine:
         compiled: bool = False,
     ) -> "Engine":
         """Engine of a checkpoint, without what inference never reads. embodiment_id: the only one that will be asked for, if known."""
-        checkpoint = load_checkpoint(path, _usable_device(device), for_inference=True, embodiment_id=embodiment_id)
+        checkpoint = load_checkpoint(
+            path, _usable_device(device), for_inference=True, embodiment_id=embodiment_id, vlm_dtype=precision_of(dtype).language
+        )
         return cls(checkpoint, device, dtype, statistics_tag, compiled=compiled)
 
     @property

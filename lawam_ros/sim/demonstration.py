@@ -1,19 +1,21 @@
 """Demonstrations: the scripted expert at work through the executor, moment by moment."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lawam_ros.contract.load import Contract
-from lawam_ros.contract.records import ActionChunk, Pose
+from lawam_ros.contract.records import ActionChunk, JointCommand, Pose
 from lawam_ros.contract.robot import CARTESIAN_COMPONENTS
 from lawam_ros.contract.rotations import quat_from_rotvec, quat_multiply, quat_slerp
 from lawam_ros.control.limit_checker import LimitChecker
 from lawam_ros.sim.expert import Expert
 from lawam_ros.sim.scenes import scene_of
-from lawam_ros.sim.start_recipe import HOME, RECOVERY, Start, draw_start
+from lawam_ros.sim.start_recipe import HOME, POLICY, RECOVERY, Start, draw_start
 from lawam_ros.sim.stepped_loop import SteppedLoop
+from lawam_ros.sim.stepped_streams import SteppedStreams
 from lawam_ros.sim.success import Result
 from lawam_ros.sim.world import World
 from lawam_ros.sim.world_state import Snapshot, WorldState
@@ -21,6 +23,7 @@ from lawam_ros.sim.world_state import Snapshot, WorldState
 Array = NDArray[np.float64]
 
 _REPLAN_STEPS = 2
+_JOINT_STATES_HZ = 125.0
 _PULL_SPEED_M_S = 0.20
 _PULL_EXTRA_S = 0.4
 _PULL_LOW_M = np.array([0.32, -0.32, 0.018])
@@ -56,19 +59,28 @@ class Demonstration:
     failure: str | None
 
 
+class Driver(Protocol):
+    """Somebody else at the wheel of a stepped loop: ``begin`` an episode, then ``period`` after period."""
+
+    def begin(self, loop: SteppedLoop, streams: SteppedStreams) -> None: ...
+
+    def period(self) -> bool: ...
+
+
 class Demonstrator:
-    """Keeps one world; every ``demonstrate`` is independent of the ones before."""
+    """Keeps one world; every ``demonstrate`` is independent of the ones before. driver: who works first with the noise ``policy``."""
 
     def __init__(self, contract: Contract) -> None:
         self._contract = contract
         self.world = World(contract)
+        self.driver: Driver | None = None
 
     def demonstrate(self, seed: int, noise: str = "none") -> Demonstration:
         """One attempt from this seed: world, start and motion depend on seed, noise level and contract alone."""
         start = draw_start(noise, seed)
         self.world.reset(seed)
         attempt = _Attempt(self._contract, self.world)
-        attempt.prepare(start)
+        attempt.prepare(start, self.driver)
         failure = attempt.work()
         checker = attempt.checker
         if failure is None and checker.violations:
@@ -90,9 +102,12 @@ class _Attempt:
         self.checker = LimitChecker(contract.robot.arms[0].limits)
         self._chunk: ActionChunk
 
-    def prepare(self, start: Start) -> None:
+    def prepare(self, start: Start, driver: Driver | None) -> None:
         """Everything before the first recorded frame."""
         if start.kind == HOME:
+            return
+        if start.kind == POLICY:
+            self._let_drive(driver, start.work_s)
             return
         if start.kind == RECOVERY:
             for step in range(round(start.work_s / self._step_s)):
@@ -143,8 +158,20 @@ class _Attempt:
 
     def _tick(self) -> None:
         self._loop.tick()
-        command = self._loop.command
+        self._check(self._loop.command)
+
+    def _check(self, command: JointCommand) -> None:
         self.checker.add(command.stamp_ns, command.positions_rad, command.velocities_rad_s, command.accelerations_rad_s2)
+
+    def _let_drive(self, driver: Driver | None, seconds: float) -> None:
+        if driver is None:
+            raise ValueError("expected a driver for starts of kind policy, got none")
+        streams = SteppedStreams(self._contract.robot, _JOINT_STATES_HZ, str)
+        streams.begin(self._loop.now_ns)
+        driver.begin(self._loop, streams)
+        for _ in range(round(seconds * self._contract.robot.tick_hz)):
+            driver.period()
+            self._check(self._loop.command)
 
     def _pull(self, start: Start) -> None:
         """Carry the hand off along a smooth straight line and let everything come to rest."""

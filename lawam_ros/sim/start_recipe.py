@@ -2,8 +2,8 @@
 
 A policy trained on clean demonstrations only has never seen its own small errors. Noise on the commands while recording would put that
 noise into the labels. So all disturbance happens *before the first recorded frame*: the expert works for a while unrecorded, the target is
-pulled away (at times with the gripper opened or closed), everything comes to rest, and recording starts there. Every recorded row is what
-the expert really wants.
+pulled away (at times with the gripper opened or closed), everything comes to rest, and recording starts there. Or a policy works, and the
+expert takes over in motion, from the very situations its errors lead to. Every recorded row is what the expert really wants.
 """
 
 from dataclasses import dataclass
@@ -15,22 +15,24 @@ from lawam_ros.contract.errors import UserMistake
 
 Array = NDArray[np.float64]
 
-HOME, ELSEWHERE, RECOVERY = "home", "elsewhere", "recovery"
-NOISE_LEVELS = ("none", "recovery")
+HOME, ELSEWHERE, RECOVERY, POLICY = "home", "elsewhere", "recovery", "policy"
+NOISE_LEVELS = ("none", "recovery", "policy")
 
 _ELSEWHERE_LOW_M = np.array([-0.10, -0.12, -0.20])
 _ELSEWHERE_HIGH_M = np.array([0.12, 0.12, 0.08])
 _LONGEST_WORK_S = 5.5
+_LONGEST_POLICY_S = 15.0
 _SMALL_PULL_M, _LARGE_PULL_M = 0.02, 0.07
 _STREAM = 77
 
 
 @dataclass(frozen=True)
 class Start:
-    """kind: home, elsewhere or recovery.
+    """kind: home, elsewhere, recovery or policy.
 
     offset_m, turn_rad: where the TCP goes before recording, from home (elsewhere) or from where the work stopped (recovery), base frame;
-    the turn is a rotation vector. work_s: unrecorded time of the expert (recovery only). flip_gripper: opened if closed and the reverse.
+    the turn is a rotation vector. work_s: unrecorded time of the expert (recovery) or of a policy (policy). flip_gripper: opened if closed
+    and the reverse.
     """
 
     kind: str
@@ -44,11 +46,13 @@ def draw_start(noise: str, seed: int) -> Start:
     """Start of the demonstration with this seed. ``none``: always home. ``recovery``: 25 % home, 25 % elsewhere, 50 % recovery.
 
     Half of the recoveries are small pulls (about 2 cm), half large (about 7 cm), since a policy's own errors are mostly small; one in four
-    flips the gripper.
+    flips the gripper. ``policy``: a policy works first, and the expert takes over where it has got to.
     """
     if noise not in NOISE_LEVELS:
         raise UserMistake(f"expected a noise level of {', '.join(NOISE_LEVELS)}, got {noise!r}")
     random = np.random.default_rng([seed, _STREAM])
+    if noise == "policy":
+        return Start(POLICY, np.zeros(3), np.zeros(3), float(random.uniform(0.5, _LONGEST_POLICY_S)), False)
     kind = HOME if noise == "none" else str(random.choice([HOME, ELSEWHERE, RECOVERY], p=[0.25, 0.25, 0.5]))
     if kind == HOME:
         return Start(HOME, np.zeros(3), np.zeros(3), 0.0, False)

@@ -98,3 +98,31 @@ def test_starts_follow_the_seed_and_cover_all_kinds() -> None:
     assert again.kind == starts[7].kind and np.array_equal(again.offset_m, starts[7].offset_m)
     with pytest.raises(UserMistake, match="noise"):
         draw_start("wild", 0)
+
+
+class Wanderer:
+    """Somebody at the wheel who never looks: the arm stays in HOLD."""
+
+    def __init__(self):
+        self.periods = 0
+
+    def begin(self, loop, streams):
+        self.loop, self.streams = loop, streams
+
+    def period(self):
+        self.loop.tick()
+        self.loop.advance()
+        self.periods += 1
+        return False
+
+
+def test_the_expert_takes_over_from_a_policy():
+    demonstrator = Demonstrator(load_contract("franka_pick_place"))
+    with pytest.raises(ValueError, match="expected a driver"):
+        demonstrator.demonstrate(3, "policy")
+    demonstrator.driver = wanderer = Wanderer()
+    demonstration = demonstrator.demonstrate(3, "policy")
+    assert demonstration.failure is None and demonstration.limit_violations == 0
+    assert demonstration.start.kind == "policy" and wanderer.periods == round(demonstration.start.work_s * 250)
+    first = demonstration.moments[0].snapshot.time_s
+    assert first == pytest.approx(demonstration.start.work_s, abs=0.01), "nothing before the takeover is recorded"
