@@ -60,8 +60,8 @@ setup(
         "transforms3d",
         "transformers>=5.0",
     ],
-    # colcon test runs pytest where it finds it named here.
-    extras_require={"test": ["hypothesis", "pytest", "pytest-timeout"]},
+    # control: other ways to do what the package does itself. test: colcon test runs pytest where it finds it named here.
+    extras_require={"control": ["daqp", "ruckig"], "test": ["hypothesis", "pytest", "pytest-timeout"]},
     entry_points={
         "console_scripts": [
             "lawam = lawam_ros.cli.main:main",

@@ -63,6 +63,7 @@ ARGUMENTS = (
         "steady runs in real time; lockstep lets the simulation wait for everybody, so that a run repeats exactly.",
         ("steady", "lockstep"),
     ),
+    Argument("rtc", "true", "Real-time chunking: chunks continue what is executed of the last one.", ("true", "false")),
     Argument("latency_s", "0.1", "In lock step, from an observation to the use of its chunk, in s."),
     Argument("view", "true", "Start the subgoal heatmap.", ("true", "false")),
 )
@@ -126,7 +127,17 @@ def nodes_for(task: str, values: Mapping[str, str]) -> tuple[NodeSpec, ...]:
     nodes = [
         NodeSpec("sim", {**timed, "seed": seed}),
         NodeSpec("chunk_executor", {**timed, "instruction": values["instruction"]}),
-        NodeSpec("policy", {**timed, "checkpoint": values["checkpoint"], "device": values["device"], "seed": seed}, respawn=True),
+        NodeSpec(
+            "policy",
+            {
+                **timed,
+                "checkpoint": values["checkpoint"],
+                "device": values["device"],
+                "rtc": values["rtc"] == "true",
+                "seed": seed,
+            },
+            respawn=True,
+        ),
     ]
     if values["view"] == "true":
         nodes.append(NodeSpec("subgoal_view", common))

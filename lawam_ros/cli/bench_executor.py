@@ -2,6 +2,7 @@
 
 import argparse
 import gc
+import importlib.util
 import json
 import os
 import platform
@@ -12,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from lawam_ros.cli.nanosleep_loop import compiled_loop, run_loop
 from lawam_ros.contract.errors import EXIT_CRITERION_MISSED, EXIT_DONE, UserMistake
 from lawam_ros.contract.load import load_contract
 from lawam_ros.contract.paths import urdf_dir
+from lawam_ros.control.projection import by_daqp, by_least_distance
 from lawam_ros.control.rehearsal import Rehearsal, reach_and_return
 
 ROBOTS = {7: "franka_panda", 14: "two_pandas"}
@@ -61,6 +63,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 class _Case:
     dof: int
     rate_hz: float
+    follower: str = "own"
 
 
 def run(args: argparse.Namespace) -> int:
@@ -72,11 +75,16 @@ def run(args: argparse.Namespace) -> int:
     if args.ticks < 100 or args.seconds < 0.0 or busy < 0:
         raise UserMistake("expected --ticks of at least 100, --seconds and --busy not below 0")
     loads = [0] if busy == 0 else [0, busy]
+    followers = ["own", "ruckig"] if importlib.util.find_spec("ruckig") else ["own"]
+    costly = [replace(case, follower=follower) for follower in followers for case in cases]
     cost: list[dict[str, Any]] = []
     lateness: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory(prefix="lawam_bench_") as folder, tqdm(total=len(cases) * (1 + len(loads)), leave=False) as bar:
+    with (
+        tempfile.TemporaryDirectory(prefix="lawam_bench_") as folder,
+        tqdm(total=len(costly) + len(cases) * len(loads), leave=False) as bar,
+    ):
         program = compiled_loop(Path(folder))
-        for case in cases:
+        for case in costly:
             cost.append(cost_of(case, args.ticks))
             bar.update()
         for load in loads if args.seconds > 0.0 else []:
@@ -89,6 +97,7 @@ def run(args: argparse.Namespace) -> int:
         "load_average_before": os.getloadavg()[0],
         "c_loop": "compiled" if program else "no C compiler found, nothing to compare with",
         "cost": cost,
+        "projection_us": projection_cost(),
         "lateness": lateness,
     }
     marks = marks_of(cost, lateness)
@@ -123,6 +132,7 @@ class _Run:
     def __init__(self, case: _Case) -> None:
         robot = ROBOTS[case.dof]
         contract = load_contract("franka_pick_place", robot, [f"task.robots=[{robot}]", f"robot.tick_hz={case.rate_hz}"])
+        contract = replace(contract, robot=replace(contract.robot, follower=case.follower))
         self.rehearsal = Rehearsal(contract, (urdf_dir() / contract.robot.urdf).read_text(encoding="utf-8"))
         self._start = self.rehearsal.poses
         self._begin_ns = self.rehearsal.now_ns
@@ -181,12 +191,31 @@ def cost_of(case: _Case, ticks: int) -> dict[str, Any]:
     return {
         "dof": case.dof,
         "rate_hz": case.rate_hz,
+        "follower": case.follower,
         "ticks": ticks,
         "wall_us": _quantiles(walls[100:]),
         "cpu_us": _quantiles(cpus[100:]),
         "chunk_us": _quantiles(chunks),
         "state": ran.rehearsal.executor.status.state,
     }
+
+
+def projection_cost() -> dict[str, float | None]:
+    """Microseconds (p50) of the collision filter's quadratic programme where hands touch: own method, and daqp where it is installed."""
+    rng = np.random.default_rng(1)
+    normals = np.concatenate([np.eye(6), -np.eye(6), rng.normal(size=(30, 6))])
+    bounds = normals @ np.full(6, 0.5) - rng.uniform(0.0, 0.2, len(normals))
+    wanted = np.full(6, 0.5) + 0.05 * rng.normal(size=6)
+    found: dict[str, float | None] = {"own": None, "daqp": None}
+    solvers = {"own": by_least_distance} | ({"daqp": by_daqp} if importlib.util.find_spec("daqp") else {})
+    for name, solver in solvers.items():
+        times = []
+        for _ in range(200):
+            begin = time.perf_counter_ns()
+            solver(wanted, normals, bounds)
+            times.append((time.perf_counter_ns() - begin) / 1e3)
+        found[name] = float(np.median(times))
+    return found
 
 
 def _quantiles(values: list[float]) -> dict[str, float]:
@@ -259,7 +288,7 @@ def marks_of(cost: list[dict[str, Any]], lateness: list[dict[str, Any]]) -> list
     """What was to be reached and whether it was, as far as it was measured."""
     marks = []
     for row in cost:
-        if row["dof"] == 14:
+        if row["dof"] == 14 and row["follower"] == "own":
             for name, limit in COST_MARK_US.items():
                 value = row["wall_us"][name]
                 marks.append(
@@ -275,13 +304,15 @@ def marks_of(cost: list[dict[str, Any]], lateness: list[dict[str, Any]]) -> list
 
 def as_text(report: dict[str, Any]) -> str:
     """The report as tables for people."""
-    lines = [f"{'joints':>6} {'Hz':>5} {'wall p50':>9} {'p99':>7} {'cpu p50':>8} {'p99':>7} {'chunk p50':>10} us"]
+    lines = [f"{'joints':>6} {'Hz':>5} {'follower':>8} {'wall p50':>9} {'p99':>7} {'cpu p50':>8} {'p99':>7} {'chunk p50':>10} us"]
     for row in report["cost"]:
         wall, cpu, chunk = row["wall_us"], row["cpu_us"], row["chunk_us"]
         lines.append(
-            f"{row['dof']:>6} {row['rate_hz']:>5g} {wall['p50']:>9.0f} {wall['p99']:>7.0f} {cpu['p50']:>8.0f} {cpu['p99']:>7.0f} "
-            f"{chunk['p50']:>10.0f}"
+            f"{row['dof']:>6} {row['rate_hz']:>5g} {row['follower']:>8} {wall['p50']:>9.0f} {wall['p99']:>7.0f} "
+            f"{cpu['p50']:>8.0f} {cpu['p99']:>7.0f} {chunk['p50']:>10.0f}"
         )
+    solvers = ", ".join(f"{name} {us:.0f} us" if us else f"{name} not installed" for name, us in report["projection_us"].items())
+    lines.append(f"quadratic programme of the collision filter: {solvers}")
     if report["lateness"]:
         lines += ["", f"{'joints':>6} {'Hz':>5} {'busy':>5}  {'late us p50':>12} {'p99':>8} {'kept %':>9}   C loop: the same"]
     for row in report["lateness"]:

@@ -15,12 +15,14 @@ from lawam_ros.cli.episodes import EpisodeResult
 from lawam_ros.contract.load import Contract
 from lawam_ros.contract.paths import urdf_dir
 from lawam_ros.contract.records import ActionChunk, Observation
+from lawam_ros.control.executor import Status
 from lawam_ros.control.kinematics import Chain
 from lawam_ros.control.limit_checker import LimitChecker
 from lawam_ros.control.limiter import stacked_limits
 from lawam_ros.control.lock_step import LookRule
 from lawam_ros.control.measured import robot_state
-from lawam_ros.policies.interface import Policy
+from lawam_ros.policies.committed import Committed, StepGrid, committed_part
+from lawam_ros.policies.interface import Policy, Reference, Targets
 from lawam_ros.policies.noise import noise_seed
 from lawam_ros.sim.cameras import CameraRig
 from lawam_ros.sim.episode_end import EpisodeEnd
@@ -45,11 +47,14 @@ class DirectMeasurements:
 class PolicyInTheLoop:
     """A policy that drives worlds of one contract through the pure executor, with a modelled latency.
 
-    run_seed: of its noise, as the graph's launch argument ``seed``. measured is filled as it goes; frame holds the last primary picture.
+    run_seed: of its noise, as the graph's launch argument ``seed``. rtc: chunks continue the last one. measured is filled as it goes; frame
+    holds the last primary picture.
     """
 
-    def __init__(self, contract: Contract, policy: Policy, model: mujoco.MjModel, latency_s: float, run_seed: int) -> None:
-        self._contract, self._policy = contract, policy
+    def __init__(
+        self, contract: Contract, policy: Policy, model: mujoco.MjModel, latency_s: float, run_seed: int, rtc: bool = True
+    ) -> None:
+        self._contract, self._policy, self._rtc = contract, policy, rtc
         self._latency_ns, self._run_seed = round(latency_s * 1e9), run_seed
         self._rig = CameraRig(model, contract.robot.cameras)
         urdf = (urdf_dir() / contract.robot.urdf).read_text(encoding="utf-8")
@@ -63,6 +68,7 @@ class PolicyInTheLoop:
         self._rule = LookRule(self._latency_ns, round(self._contract.task.policy.replan_period_s * 1e9))
         self._joints: Mapping[str, float] = {}
         self._held: list[ActionChunk] = []
+        self._last: ActionChunk | None = None
 
     def period(self) -> bool:
         """One period: chunks that are due, the executor's command, a look where one is due, physics. Whether there is a new picture."""
@@ -105,12 +111,13 @@ class PolicyInTheLoop:
             epoch=status.epoch,
         )
         started = time.perf_counter()
-        inference = self._policy.look(observation, noise_seed(self._run_seed, loop.now_ns))
-        self.measured.chunk_ms.append((time.perf_counter() - started) * 1e3)
         commanded = loop.commanded_tcp
         row = np.concatenate([commanded.position_m, commanded.quat_xyzw, [loop.commanded_gripper_m]])
-        targets = self._policy.place(inference, {robot.arms[0].name: row})
-        return ActionChunk(
+        reference = {robot.arms[0].name: row}
+        inference = self._policy.look(observation, noise_seed(self._run_seed, loop.now_ns), self._committed(status, reference))
+        self.measured.chunk_ms.append((time.perf_counter() - started) * 1e3)
+        targets = self._policy.place(inference, reference)
+        self._last = ActionChunk(
             stamp_ns=loop.now_ns,
             frame_id=robot.base_frame,
             components=targets.components,
@@ -121,16 +128,28 @@ class PolicyInTheLoop:
             epoch=status.epoch,
             contract_crc=self._contract.crc,
         )
+        return self._last
+
+    def _committed(self, status: Status, reference: Reference) -> Committed | None:
+        last, policy = self._last, self._contract.task.policy
+        if last is None or not self._rtc or status.state != "RUN":
+            return None
+        if (status.epoch, status.accepted_sequence) != (last.epoch, last.sequence):
+            return None
+        grid = StepGrid(policy.steps, 1.0 / policy.action_hz, policy.action_offset_steps)
+        age_s = (self._loop.now_ns - last.stamp_ns) * 1e-9
+        targets = Targets(last.components, last.values, last.time_from_start_s)
+        return committed_part(targets, age_s, self._latency_ns * 1e-9, grid, reference)
 
 
 class DirectRunner:
     """One world and one policy, episode after episode."""
 
-    def __init__(self, contract: Contract, policy: Policy, latency_s: float, run_seed: int) -> None:
+    def __init__(self, contract: Contract, policy: Policy, latency_s: float, run_seed: int, rtc: bool = True) -> None:
         self._contract = contract
         self._world = World(contract)
         self._scene = scene_of(contract)
-        self.policy = PolicyInTheLoop(contract, policy, self._world.model, latency_s, run_seed)
+        self.policy = PolicyInTheLoop(contract, policy, self._world.model, latency_s, run_seed, rtc)
 
     def episode(self, seed: int, on_frame: Callable[[], None] = lambda: None) -> EpisodeResult:
         """One attempt. on_frame: called after every new picture, which is then in ``policy.frame``."""

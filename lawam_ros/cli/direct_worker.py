@@ -55,7 +55,7 @@ class DirectWorker:
         policy = choose_policy(job.values["checkpoint"], contract, device)
         policy.warm_up()
         self._job, self._size = job, contract.robot.camera(contract.task.policy.primary_cameras[0])
-        self._runner = DirectRunner(contract, policy, float(job.values["latency_s"]), job.run_seed)
+        self._runner = DirectRunner(contract, policy, float(job.values["latency_s"]), job.run_seed, job.values["rtc"] == "true")
 
     def episode(self, seed: int) -> DirectOutcome:
         from lawam_ros.cli.direct_episodes import DirectMeasurements

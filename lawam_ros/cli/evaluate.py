@@ -79,7 +79,11 @@ def run(args: argparse.Namespace) -> int:
     given = {"robot": args.robot, "checkpoint": args.checkpoint, "instruction": args.instruction}
     values = bringup.defaults(args.task) | {name: text for name, text in given.items() if text}
     values |= {"device": args.device, "seed": str(args.seed), "set": ";".join(overrides), "view": "false"}
-    values |= {"clock": args.clock, "latency_s": f"{(args.latency_ms + args.delay_ms) * 1e-3:.6f}"}
+    values |= {
+        "rtc": "false" if args.no_rtc else "true",
+        "clock": args.clock,
+        "latency_s": f"{(args.latency_ms + args.delay_ms) * 1e-3:.6f}",
+    }
     bringup.nodes_for(args.task, values)
     check_before_start(values["checkpoint"], args.out, needs_ros=args.through == "ros")
     evaluation = _through_ros(args, values) if args.through == "ros" else _direct(args, values)

@@ -14,6 +14,37 @@ Array = NDArray[np.float64]
 CARTESIAN_COMPONENTS = ("x", "y", "z", "qx", "qy", "qz", "qw", "gripper")
 
 
+DEFAULT_FRACTION = 0.3
+"""Of the vendor's velocities, accelerations and jerks, where a robot file does not say another."""
+
+
+@dataclass(frozen=True)
+class VelocityEnvelope:
+    """Velocity limits that shrink towards the position limits, as the FR3 has them (vendor documentation, 2026).
+
+    Upwards share * max(0, sqrt(2 deceleration (upper - q)) - offset) at position q, downwards likewise to ``lower``; (n,) each. ``share``
+    is the robot file's ``fraction``. Joints without such limits have infinite bounds.
+    """
+
+    lower_rad: Array
+    upper_rad: Array
+    offset_rad_s: Array
+    deceleration_rad_s2: Array
+    share: Array
+
+    def upwards(self, position_rad: Array) -> Array:
+        """Largest velocity (n,) at a position."""
+        return self._allowed(self.upper_rad - position_rad)
+
+    def downwards(self, position_rad: Array) -> Array:
+        """Largest speed (n,) in negative direction at a position."""
+        return self._allowed(position_rad - self.lower_rad)
+
+    def _allowed(self, room_rad: Array) -> Array:
+        braked = np.sqrt(2.0 * self.deceleration_rad_s2 * np.maximum(room_rad, 0.0)) - self.offset_rad_s
+        return np.asarray(self.share * np.maximum(braked, 0.0))
+
+
 @dataclass(frozen=True)
 class JointLimits:
     """Limits the limiter enforces: position bounds already moved in by the margin, derivatives already scaled by ``fraction``."""
@@ -23,6 +54,7 @@ class JointLimits:
     velocity_rad_s: Array
     acceleration_rad_s2: Array
     jerk_rad_s3: Array
+    envelope: VelocityEnvelope | None = None
 
 
 @dataclass(frozen=True)
@@ -81,8 +113,25 @@ class Budgets:
 
 
 @dataclass(frozen=True)
+class Proximity:
+    """What must not touch: spheres that go with the TCPs, the table, and the spheres of the other arms.
+
+    spheres: arm -> (K, 4) x y z radius in its TCP frame, m. table_z_m: height in the robot's ``base_frame`` that spheres stay above, None
+    for no table. clearance_m: distance kept between surfaces.
+    """
+
+    spheres: dict[str, Array]
+    table_z_m: float | None
+    clearance_m: float
+
+
+FOLLOWERS = ("own", "ruckig")
+"""What may propose joint accelerations towards the targets, before the limits: the executor's own law, or the optional library."""
+
+
+@dataclass(frozen=True)
 class Robot:
-    """Everything about a robot that a policy, the executor and the simulation must agree on."""
+    """Everything about a robot that a policy, the executor and the simulation must agree on. follower: one of FOLLOWERS."""
 
     name: str
     description: str
@@ -96,6 +145,8 @@ class Robot:
     budgets: Budgets
     sim_command_topic: str
     joint_states_topic: str
+    proximity: Proximity | None = None
+    follower: str = "own"
 
     @property
     def joint_names(self) -> tuple[str, ...]:
@@ -146,6 +197,8 @@ def robot_from_mapping(mapping: dict[str, Any], where: str) -> Robot:
         budgets=_budgets(fields.child("budgets")),
         sim_command_topic=topics.text("sim_command"),
         joint_states_topic=topics.text("joint_states"),
+        follower=fields.choice("follower", FOLLOWERS) if fields.has("follower") else FOLLOWERS[0],
+        proximity=_proximity(fields.child("proximity"), [name for name, _ in fields.children("arms")]) if fields.has("proximity") else None,
     )
     if not robot.sim_command_topic.startswith("sim_controller/"):
         raise UserMistake(
@@ -161,7 +214,7 @@ def _arm(name: str, fields: Fields) -> Arm:
     joints = fields.texts("joints")
     n = len(joints)
     limits = fields.child("limits")
-    fraction = limits.number("fraction", 0.01, 1.0)
+    fraction = limits.number("fraction", 0.01, 1.0) if limits.has("fraction") else DEFAULT_FRACTION
     margin = limits.number("position_margin_rad", 0.0, 0.5)
     lower, upper = limits.vector("lower_rad", n), limits.vector("upper_rad", n)
     gripper = fields.child("gripper")
@@ -179,6 +232,7 @@ def _arm(name: str, fields: Fields) -> Arm:
             velocity_rad_s=fraction * limits.vector("velocity_rad_s", n),
             acceleration_rad_s2=fraction * limits.vector("acceleration_rad_s2", n),
             jerk_rad_s3=fraction * limits.vector("jerk_rad_s3", n),
+            envelope=_envelope(limits.child("velocity_envelope"), n, fraction) if limits.has("velocity_envelope") else None,
         ),
         tcp_velocity_m_s=tcp_limits.number("velocity_m_s", 0.001, 5.0),
         tcp_angular_velocity_rad_s=tcp_limits.number("angular_velocity_rad_s", 0.001, 10.0),
@@ -205,6 +259,15 @@ def _arm(name: str, fields: Fields) -> Arm:
     return arm
 
 
+def _envelope(fields: Fields, n: int, fraction: float) -> VelocityEnvelope:
+    names = ("lower_rad", "upper_rad", "offset_rad_s", "deceleration_rad_s2")
+    envelope = VelocityEnvelope(**{name: fields.vector(name, n) for name in names}, share=np.full(n, fraction))
+    if np.any(envelope.offset_rad_s < 0.0) or np.any(envelope.deceleration_rad_s2 <= 0.0):
+        raise UserMistake("velocity_envelope: expected offset_rad_s not below 0 and deceleration_rad_s2 above 0 for every joint")
+    fields.done()
+    return envelope
+
+
 def _camera(name: str, fields: Fields) -> Camera:
     camera = Camera(
         name=name,
@@ -219,6 +282,25 @@ def _camera(name: str, fields: Fields) -> Camera:
         raise UserMistake(f"camera {name}: expected rotate_deg 0, 90, 180 or 270, got {camera.rotate_deg}")
     fields.done()
     return camera
+
+
+def _proximity(fields: Fields, arms: list[str]) -> Proximity:
+    spheres = {name: _spheres(entry) for name, entry in fields.children("spheres")}
+    if not set(spheres) <= set(arms):
+        raise UserMistake(f"proximity.spheres: expected arms out of {', '.join(arms)}, got {', '.join(spheres)}")
+    table_z_m = fields.number("table_z_m", -5.0, 5.0) if fields.has("table_z_m") else None
+    proximity = Proximity(spheres=spheres, table_z_m=table_z_m, clearance_m=fields.number("clearance_m", 0.0, 1.0))
+    fields.done()
+    return proximity
+
+
+def _spheres(fields: Fields) -> Array:
+    """One arm's named spheres, each [x, y, z, radius]."""
+    spheres = np.array([fields.vector(name, 4) for name in fields.names()])
+    if np.any(spheres[:, 3] <= 0.0):
+        raise UserMistake("proximity.spheres: expected radii above 0")
+    fields.done()
+    return spheres
 
 
 def _budgets(fields: Fields) -> Budgets:

@@ -105,6 +105,33 @@ def rotation_6d_from_quat(quat_xyzw: Array) -> Array:
     return np.concatenate([matrix[..., :, 0], matrix[..., :, 1]], axis=-1)
 
 
+def quat_from_rpy(rpy: Array) -> Array:
+    """Unit quaternion of roll, pitch, yaw (..., 3) in rad about fixed x, y, z (URDF, scipy's ``xyz``): R = Rz(yaw) Ry(pitch) Rx(roll)."""
+    half = 0.5 * np.asarray(rpy, dtype=float)
+    (cr, cp, cy), (sr, sp, sy) = np.moveaxis(np.cos(half), -1, 0), np.moveaxis(np.sin(half), -1, 0)
+    return np.stack(
+        [cy * cp * sr - sy * sp * cr, cy * sp * cr + sy * cp * sr, sy * cp * cr - cy * sp * sr, cy * cp * cr + sy * sp * sr], axis=-1
+    )
+
+
+def rpy_from_quat(quat_xyzw: Array) -> Array:
+    """Roll, pitch, yaw (..., 3) about fixed x, y, z in rad: roll and yaw in (-pi, pi], pitch in [-pi/2, pi/2], at its ends yaw 0."""
+    x, y, z, w = np.moveaxis(np.asarray(quat_xyzw, dtype=float), -1, 0)
+    sine = np.clip(2.0 * (w * y - z * x), -1.0, 1.0)
+    singular = np.abs(sine) > 1.0 - 1e-12
+    roll = np.where(singular, 2.0 * np.arctan2(x, w), np.arctan2(2.0 * (w * x + y * z), 1.0 - 2.0 * (x * x + y * y)))
+    yaw = np.where(singular, 0.0, np.arctan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z)))
+    return np.stack([np.where(singular, (roll + np.pi) % (2.0 * np.pi) - np.pi, roll), np.arcsin(sine), yaw], axis=-1)
+
+
+def rpy_nearest(rpy: Array, reference_rpy: Array) -> Array:
+    """The representation of the same rotation (3,) that lies nearest to a reference: whole turns added, or the other branch of pitch."""
+    rpy, reference = np.asarray(rpy, dtype=float), np.asarray(reference_rpy, dtype=float)
+    branches = [rpy, np.array([rpy[0] + np.pi, np.pi - rpy[1], rpy[2] + np.pi])]
+    turned = [branch - 2.0 * np.pi * np.round((branch - reference) / (2.0 * np.pi)) for branch in branches]
+    return min(turned, key=lambda branch: float(np.linalg.norm(branch - reference)))
+
+
 def quat_slerp(a: Array, b: Array, fraction: Array | float) -> Array:
     """Rotation ``fraction`` of the shorter way from ``a`` to ``b`` (constant angular velocity). ``fraction`` broadcasts over the batch."""
     step = np.asarray(fraction, dtype=float)[..., None] * rotvec_from_quat(quat_multiply(b, quat_inverse(a)))
@@ -114,7 +141,6 @@ def quat_slerp(a: Array, b: Array, fraction: Array | float) -> Array:
 def quat_make_continuous(quats_xyzw: Array) -> Array:
     """Signs of a sequence (N, 4) chosen so that neighbours have a positive dot product."""
     quats = np.array(quats_xyzw, dtype=float)
-    for i in range(1, len(quats)):
-        if np.dot(quats[i - 1], quats[i]) < 0.0:
-            quats[i] = -quats[i]
+    flips = np.where(np.sum(quats[1:] * quats[:-1], axis=-1) < 0.0, -1.0, 1.0)
+    quats[1:] *= np.cumprod(flips)[:, None]
     return quats

@@ -14,6 +14,9 @@ ACTION_SLOTS = {"translation_chunk_relative": 3, "rotvec_chunk_relative": 3, "gr
 """Parts an action vector is made of: from the commanded pose at the observation's time, in the arm's base frame (m; rad, applied on the
 left); gripper opening in m, absolute."""
 
+MERGES = ("replace", "ensemble", "official_robotwin", "official_towel")
+"""What the executor may make of chunks that overlap in time; the first unless the task says otherwise."""
+
 
 @dataclass(frozen=True)
 class PolicyContract:
@@ -44,7 +47,10 @@ class Episode:
 
 @dataclass(frozen=True)
 class Task:
-    """One task: who can do it, what to say to the policy, what the policy speaks, and the simulated world."""
+    """One task: who can do it, what to say to the policy, what the policy speaks, and the simulated world.
+
+    merge: what the executor makes of chunks that overlap in time, one of MERGES (``executor.merge`` of the file, which may lack it).
+    """
 
     name: str
     description: str
@@ -54,6 +60,7 @@ class Task:
     policy: PolicyContract
     episode: Episode
     world: dict[str, Any]
+    merge: str = "replace"
 
 
 def task_from_mapping(mapping: dict[str, Any], where: str) -> Task:
@@ -82,6 +89,7 @@ def task_from_mapping(mapping: dict[str, Any], where: str) -> Task:
         ),
         episode=Episode(timeout_s=episode.number("timeout_s", 1.0, 600.0), settle_s=episode.number("settle_s", 0.0, 10.0)),
         world=world,
+        merge=_merge(fields),
     )
     _check_slots(task.policy.state, STATE_SLOTS, f"{where}.policy.state")
     _check_slots(task.policy.action, ACTION_SLOTS, f"{where}.policy.action")
@@ -92,6 +100,15 @@ def task_from_mapping(mapping: dict[str, Any], where: str) -> Task:
     for part in (policy, cameras, episode, fields):
         part.done()
     return task
+
+
+def _merge(fields: Fields) -> str:
+    if not fields.has("executor"):
+        return MERGES[0]
+    executor = fields.child("executor")
+    merge = executor.choice("merge", MERGES)
+    executor.done()
+    return merge
 
 
 def _check_slots(slots: tuple[str, ...], known: dict[str, int], where: str) -> None:

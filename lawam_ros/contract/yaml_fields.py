@@ -96,6 +96,10 @@ class Fields:
             raise UserMistake(f"{self._where}.{key}: expected named entries, got {value!r}")
         return [(str(name), Fields(entry, f"{self._where}.{key}.{name}")) for name, entry in value.items()]
 
+    def names(self) -> tuple[str, ...]:
+        """Keys in file order."""
+        return tuple(map(str, self._mapping))
+
     def choice(self, key: str, allowed: tuple[str, ...]) -> str:
         value = self.text(key)
         if value not in allowed:

@@ -87,10 +87,10 @@ def _judge_form(chunk: ActionChunk, contract: Contract) -> str | None:
     if np.abs(times - meant).max() > _SPACING_TOLERANCE_S:
         return "spacing"
     for table in arm_values(chunk, contract.robot).values():
+        if np.abs(table).max() > _RANGE_M:
+            return "range"
         if np.abs(np.linalg.norm(table[:, 3:7], axis=-1) - 1.0).max() > _QUATERNION_TOLERANCE:
             return "quaternion"
-        if np.abs(table[:, [0, 1, 2, 7]]).max() > _RANGE_M:
-            return "range"
     return None
 
 

@@ -1,19 +1,19 @@
 """The chunk executor without clock and without ROS: chunks in, one joint command per tick out, the stop ladder in between."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lawam_ros.contract.errors import LawamError
 from lawam_ros.contract.load import Contract
-from lawam_ros.contract.records import ActionChunk, JointCommand, Pose
+from lawam_ros.contract.records import ActionChunk, JointCommand
 from lawam_ros.control import ladder
 from lawam_ros.control.acceptance import Situation, judge_chunk
 from lawam_ros.control.ladder import Event, Rung, State, climb
 from lawam_ros.control.measured import MeasuredJoints
 from lawam_ros.control.motion import Motion
+from lawam_ros.control.tick_output import Status, TickOutput
 
 Array = NDArray[np.float64]
 
@@ -32,39 +32,6 @@ class ActivationRefused(LawamError):
     """Motion must not start: the sentence says why."""
 
 
-@dataclass(frozen=True)
-class Status:
-    """What the executor says about itself (architecture: lawam/status). Times are int ns on the executor's clock.
-
-    hold_since_ns: since when the arm stands in HOLD; None in every other state and while it still brakes.
-    initialised_from: where the commanded joints came from at the last start, ``measured`` or ``command``; empty before.
-    """
-
-    state: str
-    reason: str
-    hold_since_ns: int | None
-    epoch: int
-    epoch_stamp_ns: int
-    instruction: str
-    initialised_from: str
-    accepted_sequence: int | None
-    judged_stamp_ns: int | None
-    rejected: int
-    rejected_reason: str
-
-
-@dataclass(frozen=True)
-class TickOutput:
-    """command: set-point after all limits (None while inactive and nothing was measured yet). poses: arm -> commanded TCP pose in its base
-    frame. repeated: the tick came too early to move on, the command is the previous one."""
-
-    command: JointCommand | None
-    poses: dict[str, Pose]
-    status: Status
-    counters: dict[str, int]
-    repeated: bool = False
-
-
 class ChunkExecutor:
     """Deterministic: the same calls with the same times give the same commands. All times are int ns on one clock of the caller's.
 
@@ -76,7 +43,7 @@ class ChunkExecutor:
         self._contract = contract
         self._robot = contract.robot
         self._period_ns = contract.robot.tick_period_ns
-        self._motion = Motion(contract.robot, urdf_text)
+        self._motion = Motion(contract.robot, urdf_text, contract.task.merge)
         self._measured = MeasuredJoints(contract.robot)
         self._rung = Rung()
         self._stamp_ns = 0
@@ -224,6 +191,11 @@ class ChunkExecutor:
         return self._output(repeated=periods == 0)
 
     @property
+    def motion(self) -> Motion:
+        """The motion behind the commands, to look at."""
+        return self._motion
+
+    @property
     def status(self) -> Status:
         holding = self._rung.state == State.HOLD
         return Status(
@@ -354,22 +326,23 @@ class ChunkExecutor:
         self._epoch += 1
         self._epoch_stamp_ns = now_ns
         self._accepted_sequence = None
+        self._motion.forget_chunks()
 
     # Outputs
 
     def _echo(self, now_ns: int) -> TickOutput:
         self._stamp_ns = now_ns
         if not self._measured.complete or self._measured.broken:
-            return TickOutput(None, {}, self.status, self._all_counters())
+            return TickOutput(None, self._motion.poses_at, self.status, self._all_counters())
         joints = self._measured.joints_rad
         zero = np.zeros_like(joints)
         command = JointCommand(now_ns, joints.copy(), zero, zero, dict(self._measured.openings_m))
-        return TickOutput(command, self._motion.poses_at(joints), self.status, self._all_counters())
+        return TickOutput(command, self._motion.poses_at, self.status, self._all_counters())
 
     def _output(self, repeated: bool) -> TickOutput:
         joints = self._motion.joints
         command = JointCommand(self._stamp_ns, joints.position, joints.velocity, joints.acceleration, self._motion.openings())
-        return TickOutput(command, self._motion.poses(), self.status, self._all_counters(), repeated)
+        return TickOutput(command, self._motion.poses_at, self.status, self._all_counters(), repeated)
 
     def _all_counters(self) -> dict[str, int]:
         return {

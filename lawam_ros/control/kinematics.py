@@ -2,6 +2,7 @@
 
 import math
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,40 +17,36 @@ Array = NDArray[np.float64]
 class Chain:
     """Revolute joints between two frames of a URDF; constant transforms are multiplied out once.
 
-    Transforms are 4x4, metres; joint vectors follow ``joint_names`` (base to tip), rad.
+    Transforms are 4x4, metres; joint vectors follow ``joint_names`` (base to tip), rad. A stacked chain takes and gives everything with a
+    leading dimension (A,).
     """
 
     def __init__(self, joint_names: tuple[str, ...], before_joint: Array, after_last: Array) -> None:
-        """before_joint: (n, 4, 4) constant transform in front of each rotation about its own +z; after_last: (4, 4) up to the TCP."""
+        """before_joint: (n, 4, 4), stacked (n, A, 4, 4), constant transform in front of each rotation about its own +z; after_last: (4, 4),
+        stacked (A, 4, 4), up to the TCP."""
         self.joint_names = joint_names
         self._constant = before_joint
-        self._x_columns = np.ascontiguousarray(before_joint[:, :, 0])
-        self._y_columns = np.ascontiguousarray(before_joint[:, :, 1])
+        # A turn about +z mixes the first two columns: cosine times (x, y) plus sine times (y, -x).
+        self._columns = np.ascontiguousarray(before_joint[..., :2])
+        self._turned_columns = np.stack([before_joint[..., 1], -before_joint[..., 0]], axis=-1)
         self._after_last = after_last
+
+    @classmethod
+    def stacked(cls, chains: Sequence["Chain"]) -> "Chain":
+        """Several arms of equally many joints worked out at once: joint vectors become (A, n), poses (A, 4, 4), Jacobians (A, 6, n)."""
+        return cls(
+            tuple(name for chain in chains for name in chain.joint_names),
+            np.stack([chain._constant for chain in chains], axis=1),
+            np.stack([chain._after_last for chain in chains]),
+        )
 
     @classmethod
     def from_urdf(cls, urdf_text: str, base_frame: str, tcp_frame: str) -> "Chain":
         """Chain from ``base_frame`` to ``tcp_frame``. Raises UserMistake where the URDF is broken or holds no such revolute chain."""
-        try:
-            root = ElementTree.fromstring(urdf_text)
-        except ElementTree.ParseError as error:
-            raise UserMistake(f"robot description: expected URDF, got text that is not XML ({error})") from error
-        parents: dict[str, ElementTree.Element] = {}
-        for joint in root.findall("joint"):
-            parents[_attribute(joint, "child", "link")] = joint
-        path: list[ElementTree.Element] = []
-        frame = tcp_frame
-        while frame != base_frame:
-            if frame not in parents or len(path) > len(parents):
-                raise UserMistake(
-                    f"robot description: no way from frame '{base_frame}' to '{tcp_frame}', stopped at '{frame}'; check the URDF"
-                )
-            path.append(parents[frame])
-            frame = _attribute(parents[frame], "parent", "link")
         names: list[str] = []
         constants: list[Array] = []
         pending = np.eye(4)
-        for joint in reversed(path):
+        for joint in _path(urdf_text, base_frame, tcp_frame):
             pending = pending @ _origin(joint)
             kind = joint.get("type")
             if kind in ("revolute", "continuous"):
@@ -67,10 +64,11 @@ class Chain:
 
     def transform(self, q_rad: Array) -> Array:
         """T_base_tcp (4, 4)."""
-        out = np.eye(4)
-        for local in self._locals(q_rad):
-            out = out.dot(local)
-        return np.asarray(out.dot(self._after_last))
+        first, *others = self._locals(q_rad)
+        out = first
+        for local in others:
+            out = out @ local
+        return np.asarray(out @ self._after_last)
 
     def pose(self, q_rad: Array) -> Pose:
         """TCP pose in the base frame."""
@@ -83,29 +81,56 @@ class Chain:
 
     def transform_and_jacobian(self, q_rad: Array) -> tuple[Array, Array]:
         """T_base_tcp (4, 4) and the Jacobian (6, n) in one pass."""
-        frames = np.empty((len(self.joint_names), 4, 4))
-        frame = np.eye(4)
-        for i, local in enumerate(self._locals(q_rad)):
-            frame = frame.dot(local)
-            frames[i] = frame
-        tcp = frame.dot(self._after_last)
-        zx, zy, zz = frames[:, 0, 2], frames[:, 1, 2], frames[:, 2, 2]
-        arm = tcp[:3, 3] - frames[:, :3, 3]
-        rx, ry, rz = arm[:, 0], arm[:, 1], arm[:, 2]
-        jacobian = np.empty((6, len(self.joint_names)))
-        jacobian[0] = zy * rz - zz * ry
-        jacobian[1] = zz * rx - zx * rz
-        jacobian[2] = zx * ry - zy * rx
-        jacobian[3], jacobian[4], jacobian[5] = zx, zy, zz
-        return tcp, jacobian
+        frames = self._locals(q_rad)
+        # All products from the base on in a few rounds: after a round every frame holds twice as many factors.
+        width = 1
+        while width < len(frames):
+            frames[width:] = frames[:-width] @ frames[width:]
+            width *= 2
+        tcp = frames[-1] @ self._after_last
+        zx, zy, zz = frames[..., 0, 2], frames[..., 1, 2], frames[..., 2, 2]
+        arm = tcp[..., :3, 3] - frames[..., :3, 3]
+        rx, ry, rz = arm[..., 0], arm[..., 1], arm[..., 2]
+        rows = np.empty((6, *zx.shape))
+        rows[0] = zy * rz - zz * ry
+        rows[1] = zz * rx - zx * rz
+        rows[2] = zx * ry - zy * rx
+        rows[3], rows[4], rows[5] = zx, zy, zz
+        return tcp, rows.T.swapaxes(-1, -2)
 
     def _locals(self, q_rad: Array) -> Array:
-        """Transform of each joint (n, 4, 4): its constant part turned about +z."""
-        cosine, sine = np.cos(q_rad)[:, None], np.sin(q_rad)[:, None]
+        """Transform of each joint (n, 4, 4), stacked (n, A, 4, 4): its constant part turned about +z."""
+        turns = q_rad.T[..., None, None]
         local = self._constant.copy()
-        local[:, :, 0] = cosine * self._x_columns + sine * self._y_columns
-        local[:, :, 1] = cosine * self._y_columns - sine * self._x_columns
+        local[..., :2] = np.cos(turns) * self._columns + np.sin(turns) * self._turned_columns
         return local
+
+
+def fixed_transform(urdf_text: str, base_frame: str, frame: str) -> Array:
+    """T_base_frame (4, 4) of two frames that do not move against each other. Raises UserMistake where a joint lies between them."""
+    out = np.eye(4)
+    for joint in _path(urdf_text, base_frame, frame):
+        if joint.get("type") != "fixed":
+            raise UserMistake(f"robot description: expected fixed joints from '{base_frame}' to '{frame}', got '{joint.get('name')}'")
+        out = out @ _origin(joint)
+    return out
+
+
+def _path(urdf_text: str, base_frame: str, tip_frame: str) -> list[ElementTree.Element]:
+    """Joints from base to tip."""
+    try:
+        root = ElementTree.fromstring(urdf_text)
+    except ElementTree.ParseError as error:
+        raise UserMistake(f"robot description: expected URDF, got text that is not XML ({error})") from error
+    parents = {_attribute(joint, "child", "link"): joint for joint in root.findall("joint")}
+    path: list[ElementTree.Element] = []
+    frame = tip_frame
+    while frame != base_frame:
+        if frame not in parents or len(path) > len(parents):
+            raise UserMistake(f"robot description: no way from frame '{base_frame}' to '{tip_frame}', stopped at '{frame}'; check the URDF")
+        path.append(parents[frame])
+        frame = _attribute(parents[frame], "parent", "link")
+    return path[::-1]
 
 
 def _attribute(joint: ElementTree.Element, tag: str, name: str) -> str:

@@ -18,8 +18,8 @@ _ROUNDING_RAD = 4e-15
 
 @dataclass(frozen=True)
 class Violation:
-    """One limit broken by one joint. quantity: position, velocity, velocity_difference, acceleration, acceleration_difference,
-    jerk_difference, stamp or non_finite."""
+    """One limit broken by one joint. quantity: position, velocity, velocity_at_position, velocity_difference, acceleration,
+    acceleration_difference, jerk_difference, stamp or non_finite."""
 
     stamp_ns: int
     joint: int
@@ -34,6 +34,7 @@ class LimitChecker:
     Position, velocity and acceleration are taken from the command; velocity, acceleration and jerk also as the difference of positions,
     velocities and accelerations to the command before over the difference of the stamps. A longer step between stamps is legal: it only
     makes the differences smaller. A stamp that does not rise is a violation of its own, unless the command is repeated unchanged.
+    ``worst`` keeps, per quantity, the largest share of its limit so far, broken or not.
     """
 
     def __init__(self, limits: JointLimits) -> None:
@@ -41,6 +42,7 @@ class LimitChecker:
         self._last: tuple[int, Array, Array, Array] | None = None
         self.commands = 0
         self.violations = 0
+        self.worst: dict[str, float] = {}
 
     def restart(self) -> None:
         """Forget the command before: after an activation the commands start anew from the measured joints."""
@@ -66,8 +68,11 @@ class LimitChecker:
             found.append(Violation(stamp_ns, int(j), "position", float(q[j]), float(limits.upper_rad[j])))
         for j in np.flatnonzero(q < limits.lower_rad - POSITION_TOLERANCE_RAD):
             found.append(Violation(stamp_ns, int(j), "position", float(q[j]), float(limits.lower_rad[j])))
-        found += _beyond(stamp_ns, "velocity", v, limits.velocity_rad_s, 0.0)
-        found += _beyond(stamp_ns, "acceleration", a, limits.acceleration_rad_s2, 0.0)
+        self._note("position", 2.0 * q - limits.upper_rad - limits.lower_rad, limits.upper_rad - limits.lower_rad)
+        found += self._beyond(stamp_ns, "velocity", v, limits.velocity_rad_s, 0.0)
+        found += self._beyond(stamp_ns, "acceleration", a, limits.acceleration_rad_s2, 0.0)
+        if limits.envelope is not None:
+            found += self._beyond(stamp_ns, "velocity_at_position", v, _allowed_at(limits, q, v), 1e-9)
         return found
 
     def _against(self, last: tuple[int, Array, Array, Array], now: tuple[int, Array, Array, Array]) -> list[Violation]:
@@ -82,8 +87,17 @@ class LimitChecker:
             ("acceleration_difference", now[2], last[2], limits.acceleration_rad_s2),
             ("jerk_difference", now[3], last[3], limits.jerk_rad_s3),
         ):
-            found += _beyond(stamp_ns, quantity, (values - before) / step_s, limit, _ROUNDING_RAD / step_s)
+            found += self._beyond(stamp_ns, quantity, (values - before) / step_s, limit, _ROUNDING_RAD / step_s)
         return found
+
+    def _beyond(self, stamp_ns: int, quantity: str, values: Array, limit: Array, rounding: float) -> list[Violation]:
+        self._note(quantity, values, limit)
+        over = np.flatnonzero(np.abs(values) > limit * (1.0 + RELATIVE_TOLERANCE) + rounding)
+        return [Violation(stamp_ns, int(j), quantity, float(values[j]), float(limit[j])) for j in over]
+
+    def _note(self, quantity: str, values: Array, limit: Array) -> None:
+        shares = np.abs(values) / np.maximum(limit, 1e-9)
+        self.worst[quantity] = max(self.worst.get(quantity, 0.0), float(np.nanmax(shares, initial=0.0)))
 
 
 def check_commands(
@@ -97,6 +111,11 @@ def check_commands(
     return found
 
 
-def _beyond(stamp_ns: int, quantity: str, values: Array, limit: Array, rounding: float) -> list[Violation]:
-    over = np.flatnonzero(np.abs(values) > limit * (1.0 + RELATIVE_TOLERANCE) + rounding)
-    return [Violation(stamp_ns, int(j), quantity, float(values[j]), float(limit[j])) for j in over]
+def _allowed_at(limits: JointLimits, q: Array, v: Array) -> Array:
+    """Largest speed in the direction of motion at each joint's position, at least what the position itself allows for rounding."""
+    envelope = limits.envelope
+    if envelope is None:
+        return limits.velocity_rad_s
+    room = np.where(v > 0.0, envelope.upper_rad - q, q - envelope.lower_rad)
+    curve = envelope.share * (np.sqrt(2.0 * envelope.deceleration_rad_s2 * np.maximum(room, 0.0)) - envelope.offset_rad_s)
+    return np.asarray(np.minimum(limits.velocity_rad_s, np.maximum(curve, 0.0)))

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lawam_ros.contract.robot import JointLimits
+from lawam_ros.contract.robot import JointLimits, VelocityEnvelope
 from lawam_ros.control.brake_profile import brake_accelerations
+from lawam_ros.control.follower import Follower
 
 Array = NDArray[np.float64]
 
@@ -27,8 +28,22 @@ class JointState:
 
 def stacked_limits(limits: Sequence[JointLimits]) -> JointLimits:
     """Limits of several arms as one vector."""
-    names = JointLimits.__dataclass_fields__
-    return JointLimits(**{name: np.concatenate([getattr(one, name) for one in limits]) for name in names})
+    names = ("lower_rad", "upper_rad", "velocity_rad_s", "acceleration_rad_s2", "jerk_rad_s3")
+    vectors = {name: np.concatenate([getattr(one, name) for one in limits]) for name in names}
+    return JointLimits(**vectors, envelope=_stacked_envelopes(limits))
+
+
+def _stacked_envelopes(limits: Sequence[JointLimits]) -> VelocityEnvelope | None:
+    if all(one.envelope is None for one in limits):
+        return None
+    envelopes = [one.envelope or _endless(len(one.lower_rad)) for one in limits]
+    names = VelocityEnvelope.__dataclass_fields__
+    return VelocityEnvelope(**{name: np.concatenate([getattr(one, name) for one in envelopes]) for name in names})
+
+
+def _endless(n: int) -> VelocityEnvelope:
+    infinite = np.full(n, np.inf)
+    return VelocityEnvelope(-infinite, infinite, np.zeros(n), np.ones(n), np.ones(n))
 
 
 STAMP_RESERVE = 2e-4
@@ -38,11 +53,16 @@ Stamps follow a slewed clock, so a tick of theirs may be shorter than a tick of 
 """
 
 
+ENVELOPE_KEPT = 0.98
+"""Share of the position-dependent velocity limits that is used: they are verified at the ticks, and hold in between as well."""
+
+
 def with_reserve(limits: JointLimits) -> JointLimits:
     """Limits for a limiter whose output will be judged by its stamps."""
-    keep = 1.0 - STAMP_RESERVE
+    keep, envelope = 1.0 - STAMP_RESERVE, limits.envelope
     return replace(
         limits,
+        envelope=None if envelope is None else replace(envelope, share=ENVELOPE_KEPT * envelope.share),
         velocity_rad_s=keep * limits.velocity_rad_s,
         acceleration_rad_s2=keep * limits.acceleration_rad_s2,
         jerk_rad_s3=keep * limits.jerk_rad_s3,
@@ -55,11 +75,13 @@ class JointLimiter:
     The acceleration is linear within a tick (constant jerk), so the emitted samples are points of one smooth motion: velocities,
     accelerations and jerks keep their limits as reported, as differences over the tick and in between.
     Velocity: an acceleration is allowed only if unwinding it at the jerk limit ends below the velocity limit.
-    Position: a state is allowed only if its shortest stop stays inside; otherwise the joint takes the next step of the stop that was
-    verified one tick earlier.
+    Position, and velocity limits that depend on it: a state is allowed only if its shortest stop stays inside; otherwise the joint takes
+    the next step of the stop that was verified one tick earlier.
     """
 
-    def __init__(self, limits: JointLimits, dt_s: float) -> None:
+    def __init__(self, limits: JointLimits, dt_s: float, follower: Follower | None = None) -> None:
+        """follower: who wishes the accelerations that are then limited; None for the limiter's own law."""
+        self._follower = follower
         self.limits = limits
         self.dt_s = dt_s
         self.hits = 0
@@ -72,6 +94,10 @@ class JointLimiter:
         self._knee = self._brake / self._close**2
         self._swing_time = limits.acceleration_rad_s2 / limits.jerk_rad_s3 + 4.0 * dt_s
         n = len(limits.lower_rad)
+        self._top, self._most = limits.velocity_rad_s, limits.acceleration_rad_s2
+        self._below_top, self._least = -self._top, -self._most
+        farthest = self._farthest_stop()
+        self._free_lower, self._free_upper = limits.lower_rad + farthest, limits.upper_rad - farthest
         self._stops: list[Array | None] = [None] * n
         self.state = JointState(np.zeros(n), np.zeros(n), np.zeros(n))
 
@@ -96,9 +122,11 @@ class JointLimiter:
 
     def track(self, position_rad: Array, velocity_rad_s: Array, acceleration_rad_s2: Array) -> JointState:
         """Next state on the way to a target that is meant for the end of this tick."""
-        wanted = self._wanted(position_rad, velocity_rad_s, acceleration_rad_s2)
+        wanted = self._followed(position_rad, velocity_rad_s, acceleration_rad_s2)
+        if wanted is None:
+            wanted = self._wanted(position_rad, velocity_rad_s, acceleration_rad_s2)
         allowed = self._within_derivatives(wanted)
-        if np.abs(allowed - wanted).max() > 1e-6:
+        if float(np.abs(allowed - wanted).max()) > 1e-6:
             self.hits += 1
         self.state = self._within_positions(allowed)
         return self.state
@@ -110,29 +138,47 @@ class JointLimiter:
             self.state = self._settled(self._integrated(acceleration), acceleration)
         return self.state
 
+    def _followed(self, position: Array, velocity: Array, acceleration: Array) -> Array | None:
+        if self._follower is None:
+            return None
+        now, limits = self.state, self.limits
+        goal = np.minimum(np.maximum(position, limits.lower_rad), limits.upper_rad)
+        inside = goal == position
+        return self._follower(now.position, now.velocity, now.acceleration, goal, velocity * inside, acceleration * inside)
+
     def _wanted(self, position: Array, velocity: Array, acceleration: Array) -> Array:
         """Acceleration that closes the error without overshoot: fast while far, with the braking parabola, exponentially when near."""
         limits, dt, now = self.limits, self.dt_s, self.state
         goal = np.minimum(np.maximum(position, limits.lower_rad), limits.upper_rad)
         outside = goal != position
-        if outside.any():
+        if np.count_nonzero(outside):
             velocity, acceleration = np.where(outside, 0.0, velocity), np.where(outside, 0.0, acceleration)
         error = goal - (now.position + now.velocity * dt + (2.0 * now.acceleration + acceleration) * (dt * dt / 6.0))
         ahead = now.velocity + (now.acceleration + acceleration) * (0.5 * dt)
         size = np.abs(error)
         near = size <= self._knee
-        parabola = np.sqrt(2.0 * self._brake * np.maximum(size - 0.5 * self._knee, 0.25 * self._knee))
-        approach = np.where(near, self._close * error, np.sign(error) * parabola)
-        slope = np.where(near, self._close, self._brake / parabola)
-        top = limits.velocity_rad_s
-        aim = np.minimum(np.maximum(velocity + approach, -top), top)
-        return np.asarray(acceleration + self._match * (aim - ahead) + slope * np.minimum(np.maximum(velocity - ahead, -top), top))
+        if np.count_nonzero(near) == len(near):
+            approach, slope = self._close * error, self._close
+        else:
+            parabola = np.sqrt(2.0 * self._brake * np.maximum(size - 0.5 * self._knee, 0.25 * self._knee))
+            approach = np.where(near, self._close * error, np.sign(error) * parabola)
+            slope = np.where(near, self._close, self._brake / parabola)
+        aim = np.minimum(np.maximum(velocity + approach, self._below_top), self._top)
+        if limits.envelope is not None:
+            aim = np.minimum(np.maximum(aim, -limits.envelope.downwards(now.position)), limits.envelope.upwards(now.position))
+        catch_up = np.minimum(np.maximum(velocity - ahead, self._below_top), self._top)
+        return np.asarray(acceleration + self._match * (aim - ahead) + slope * catch_up)
 
     def _within_derivatives(self, wanted: Array) -> Array:
         limits, now = self.limits, self.state
-        lowest = np.maximum(-limits.acceleration_rad_s2, now.acceleration - self._jerk_step)
-        highest = np.minimum(limits.acceleration_rad_s2, now.acceleration + self._jerk_step)
+        lowest = np.maximum(self._least, now.acceleration - self._jerk_step)
+        highest = np.minimum(self._most, now.acceleration + self._jerk_step)
         coasting = now.velocity + now.acceleration * (0.5 * self.dt_s)
+        direct = np.minimum(np.maximum(wanted, lowest), highest)
+        level = np.abs(direct) / self._jerk_step
+        # A generous bound of what unwinding adds (see _unwinding_level): where it fits, the velocity limit is no matter.
+        if np.count_nonzero(np.abs(coasting) + self._jerk_step_dt * (0.5 * level * (level + 1.0) + 0.125) > self._top) == 0:
+            return np.asarray(direct)
         above = self._jerk_step * _unwinding_level((limits.velocity_rad_s - coasting) / self._jerk_step_dt)
         below = -self._jerk_step * _unwinding_level((limits.velocity_rad_s + coasting) / self._jerk_step_dt)
         chosen = np.minimum(np.maximum(wanted, below), above)
@@ -140,8 +186,11 @@ class JointLimiter:
 
     def _within_positions(self, acceleration: Array) -> JointState:
         candidate = self._integrated(acceleration)
-        risky = self._may_leave(candidate)
-        if not risky.any():
+        place = candidate.position
+        free = (place > self._free_lower) & (place < self._free_upper)
+        unbounded = self.limits.envelope is None and np.count_nonzero(free) == len(free)
+        risky = None if unbounded else self._may_leave(candidate)
+        if risky is None or not np.count_nonzero(risky):
             if any(stop is not None for stop in self._stops):
                 self._stops = [None] * len(self._stops)
             return candidate
@@ -162,6 +211,14 @@ class JointLimiter:
         self.hits += 1
         return self._settled(self._integrated(acceleration), acceleration)
 
+    def _farthest_stop(self) -> Array:
+        """What ``_may_leave`` reckons for a joint at its largest velocity and acceleration: farther from a limit nothing can be wrong."""
+        limits = self.limits
+        unwinding = limits.acceleration_rad_s2**2 / (2.0 * limits.jerk_rad_s3) + limits.acceleration_rad_s2 * (0.5 * self.dt_s)
+        speed = limits.velocity_rad_s + unwinding
+        spare = self._swing_time + limits.acceleration_rad_s2 / limits.jerk_rad_s3
+        return np.asarray(1.001 * speed * (speed / limits.acceleration_rad_s2 + spare))
+
     def _may_leave(self, state: JointState) -> NDArray[np.bool_]:
         """True where a generous bound of the stopping distance does not fit; only there the stop itself is worked out."""
         unwinding = state.acceleration * np.abs(state.acceleration) / (2.0 * self.limits.jerk_rad_s3) + state.acceleration * (
@@ -172,7 +229,12 @@ class JointLimiter:
         spare = self._swing_time + np.abs(state.acceleration) / self.limits.jerk_rad_s3
         rise = upwards * (upwards / self.limits.acceleration_rad_s2 + spare)
         fall = downwards * (downwards / self.limits.acceleration_rad_s2 + spare)
-        return (state.position + rise > self.limits.upper_rad) | (state.position - fall < self.limits.lower_rad)
+        highest, lowest = state.position + rise, state.position - fall
+        leaving = (highest > self.limits.upper_rad) | (lowest < self.limits.lower_rad)
+        envelope = self.limits.envelope
+        if envelope is None:
+            return np.asarray(leaving)
+        return np.asarray(leaving | (upwards > envelope.upwards(highest)) | (downwards > envelope.downwards(lowest)))
 
     def _stop(self, state: JointState, j: int) -> Array:
         return brake_accelerations(
@@ -187,10 +249,13 @@ class JointLimiter:
         dt = self.dt_s
         path = np.concatenate([state.acceleration[j : j + 1], stop])
         steps = 0.5 * dt * (path[:-1] + path[1:])
-        before = state.velocity[j] + np.concatenate([[0.0], np.cumsum(steps)[:-1]]) if len(steps) else np.empty(0)
-        moved = np.cumsum(before * dt + (2.0 * path[:-1] + path[1:]) * (dt * dt / 6.0))
+        velocities = state.velocity[j] + np.concatenate([[0.0], np.cumsum(steps)])
+        moved = np.cumsum(velocities[:-1] * dt + (2.0 * path[:-1] + path[1:]) * (dt * dt / 6.0))
         places = state.position[j] + np.concatenate([[0.0], moved])
-        return bool(places.max() <= self.limits.upper_rad[j] and places.min() >= self.limits.lower_rad[j])
+        if places.max() > self.limits.upper_rad[j] or places.min() < self.limits.lower_rad[j]:
+            return False
+        envelope = self.limits.envelope
+        return envelope is None or _stays_under(envelope, j, places, velocities)
 
     def _next_of_stop(self, j: int) -> float:
         """Acceleration of the next tick of the joint's stop; the rest of the stop is kept."""
@@ -216,6 +281,15 @@ class JointLimiter:
         for j in np.flatnonzero(rest):
             self._stops[j] = None
         return JointState(state.position, np.where(rest, 0.0, state.velocity), np.where(rest, 0.0, acceleration))
+
+
+def _stays_under(envelope: VelocityEnvelope, j: int, places: Array, velocities: Array) -> bool:
+    """Whether one joint's way keeps its position-dependent velocity limits; the end of a stop may be at rest anywhere."""
+    double, share, offset = 2.0 * envelope.deceleration_rad_s2[j], envelope.share[j], envelope.offset_rad_s[j]
+    up = share * np.maximum(np.sqrt(double * np.maximum(envelope.upper_rad[j] - places, 0.0)) - offset, 0.0)
+    down = share * np.maximum(np.sqrt(double * np.maximum(places - envelope.lower_rad[j], 0.0)) - offset, 0.0)
+    rounding = 1e-12
+    return bool((velocities <= up + rounding).all() and (velocities >= -down - rounding).all())
 
 
 def _unwinding_level(room: Array) -> Array:

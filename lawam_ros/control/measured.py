@@ -6,9 +6,24 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from lawam_ros.contract.records import Pose
 from lawam_ros.contract.robot import Robot
+from lawam_ros.control.kinematics import Chain
 
 Array = NDArray[np.float64]
+
+
+def robot_state(robot: Robot, chains: Mapping[str, Chain], joints: Mapping[str, float]) -> tuple[dict[str, Pose], dict[str, float], Array]:
+    """What a policy reads of one instant: TCP pose and gripper opening (m) per arm, and the joints (rad, robot order).
+
+    chains: arm -> its kinematics; joints: URDF name -> position, fingers in m. KeyError for a joint that is not there.
+    """
+    joints_rad = np.array([joints[name] for name in robot.joint_names])
+    tcp = {arm.name: chains[arm.name].pose(joints_rad[robot.joint_slice(arm.name)]) for arm in robot.arms}
+    openings = {
+        arm.name: arm.gripper.opening_per_joint * float(np.mean([joints[name] for name in arm.gripper.joints])) for arm in robot.arms
+    }
+    return tcp, openings, joints_rad
 
 
 class MeasuredJoints:

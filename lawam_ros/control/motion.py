@@ -1,17 +1,23 @@
 """The motion of all arms, one tick at a time: plan, workspace filter, inverse kinematics, limiter, guard."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from lawam_ros.contract.records import ActionChunk, Pose
 from lawam_ros.contract.robot import Arm, Robot
+from lawam_ros.control import scalar_rotations as rot
 from lawam_ros.control.acceptance import arm_values, starts_from_rest
+from lawam_ros.control.follower import ruckig_follower
 from lawam_ros.control.gripper import GripperRamp
-from lawam_ros.control.guard import guard
+from lawam_ros.control.guard import Guard
 from lawam_ros.control.inverse_kinematics import InverseKinematics
 from lawam_ros.control.kinematics import Chain
 from lawam_ros.control.limiter import JointLimiter, JointState, stacked_limits, with_reserve
+from lawam_ros.control.merge import merge_named, tables_on_time
 from lawam_ros.control.pace import Pace
+from lawam_ros.control.proximity import ProximityFilter, Target
 from lawam_ros.control.timeline import Plan, TcpState, at_rest, splice, tracks_of
 from lawam_ros.control.workspace import WorkspaceFilter
 
@@ -25,6 +31,8 @@ _SETTLED_LAG_RAD = 5e-5
 _SETTLED_SPEED_RAD_S = 1e-3
 _SETTLED_ERROR_M = 1e-4
 _SETTLE_TIMEOUT_S = 1.0
+_NEAR_M = 0.05
+"""Targets farther from everything cannot stand for commands that touch: the joints lag behind by less."""
 
 
 class _ArmMotion:
@@ -38,29 +46,68 @@ class _ArmMotion:
             raise ValueError(
                 f"arm {arm.name}: the URDF has joints {self.chain.joint_names}, the robot file {arm.joints}; expected the same order"
             )
-        self.ik = InverseKinematics(arm, self.chain, dt_s)
         self.box = WorkspaceFilter(arm, dt_s)
         self.ramp = GripperRamp(arm.gripper, dt_s)
-        self.target: TcpState = at_rest(np.zeros(3), (0.0, 0.0, 0.0, 1.0))
+        self.target: TcpState = at_rest((0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))
+
+
+class _IkGroup:
+    """Arms of equally many joints, whose inverse kinematics are worked out at once."""
+
+    def __init__(self, members: list[_ArmMotion], dt_s: float) -> None:
+        self.members = members
+        self.ik = InverseKinematics(tuple(one.arm for one in members), tuple(one.chain for one in members), dt_s)
         self.ik_error_m = 0.0
         self.speed_share = 0.0
+        self.pace = 1.0
 
     def rest_at(self, joints_rad: Array) -> None:
-        self.target = at_rest(*self.ik.start(joints_rad))
+        """joints_rad: of all arms of the robot."""
+        for one, (position, quat) in zip(self.members, self.ik.start(np.array([joints_rad[m.joints] for m in self.members])), strict=True):
+            one.target = at_rest(position, quat)
         self.ik_error_m = self.speed_share = 0.0
+        self.pace = 1.0
+
+    def poses_at(self, joints_rad: Array) -> dict[str, Pose]:
+        """TCP per member. joints_rad: of all arms of the robot."""
+        transforms = self.ik.chain.transform(np.array([joints_rad[one.joints] for one in self.members]))
+        quats = [rot.from_rows(rows) for rows in transforms.tolist()]
+        return {
+            one.arm.name: Pose(transform[:3, 3], np.array(quat))
+            for one, transform, quat in zip(self.members, transforms, quats, strict=True)
+        }
+
+    def step(self) -> tuple[Array, Array]:
+        """One tick towards the targets of the members: joint positions and velocities (A, n)."""
+        step = self.ik.step([one.target.position_m for one in self.members], [one.target.quat_xyzw for one in self.members])
+        self.ik_error_m, self.speed_share, self.pace = max(step.error_m), max(step.speed_share), min(step.pace)
+        return step.position_rad, step.velocity_rad_s
+
+
+def _groups(arms: list[_ArmMotion], dt_s: float) -> list[_IkGroup]:
+    sizes = sorted({len(one.arm.joints) for one in arms})
+    return [_IkGroup([one for one in arms if len(one.arm.joints) == size], dt_s) for size in sizes]
 
 
 class Motion:
     """Commanded motion of a robot. Knows plans and limits, but no clock, no ladder and nothing measured."""
 
-    def __init__(self, robot: Robot, urdf_text: str) -> None:
+    def __init__(self, robot: Robot, urdf_text: str, merge: str = "replace") -> None:
+        """merge: what becomes of overlapping chunks, a name of ``control.merge``."""
+        self._merge = merge_named(merge, robot.arms)
         self._dt_s = robot.tick_period_ns * 1e-9
         self._robot = robot
-        self._limits = stacked_limits([arm.limits for arm in robot.arms])
-        self._limiter = JointLimiter(with_reserve(self._limits), self._dt_s)
+        limits = stacked_limits([arm.limits for arm in robot.arms])
+        self._guard = Guard(limits, self._dt_s)
+        self._highest_acceleration, self._lowest_acceleration = limits.acceleration_rad_s2, -limits.acceleration_rad_s2
+        kept = with_reserve(limits)
+        self._limiter = JointLimiter(kept, self._dt_s, ruckig_follower(kept, self._dt_s) if robot.follower == "ruckig" else None)
+        self._proximity = ProximityFilter(robot, robot.proximity, urdf_text, self._dt_s) if robot.proximity else None
         self._arms = [_ArmMotion(arm, urdf_text, robot.joint_slice(arm.name), self._dt_s) for arm in robot.arms]
         self._plan: Plan | None = None
         self._pace: Pace | None = None
+        self._groups = _groups(self._arms, self._dt_s)
+        self._target_position = np.zeros(len(robot.joint_names))
         self._target_velocity = np.zeros(len(robot.joint_names))
         self._settling_ticks = 0
         self._synced = True
@@ -83,7 +130,7 @@ class Motion:
 
     @property
     def ik_error_m(self) -> float:
-        return max(one.ik_error_m for one in self._arms)
+        return max([group.ik_error_m for group in self._groups])
 
     @property
     def limit_hits(self) -> int:
@@ -91,7 +138,16 @@ class Motion:
 
     @property
     def workspace_hits(self) -> int:
-        return sum(one.box.hits for one in self._arms)
+        return sum(one.box.hits for one in self._arms) + (self._proximity.hits if self._proximity else 0)
+
+    def targets(self) -> dict[str, TcpState]:
+        """What the last tick aimed at, arm by arm."""
+        return {one.arm.name: one.target for one in self._arms}
+
+    def plan_starts(self) -> dict[str, TcpState]:
+        """Where the plan begins that was released since the last tick; after a tick, and without a plan, it is the present place of it."""
+        plan, pace = self._plan, self._pace
+        return {} if plan is None or pace is None else {one.arm.name: plan.state(one.arm.name, pace) for one in self._arms}
 
     def openings(self) -> dict[str, float]:
         return {one.arm.name: one.ramp.opening_m for one in self._arms}
@@ -104,7 +160,10 @@ class Motion:
         return self._poses
 
     def poses_at(self, joints_rad: Array) -> dict[str, Pose]:
-        return {one.arm.name: one.chain.pose(joints_rad[one.joints]) for one in self._arms}
+        found: dict[str, Pose] = {}
+        for group in self._groups:
+            found |= group.poses_at(joints_rad)
+        return {one.arm.name: found[one.arm.name] for one in self._arms}
 
     def start(self, joints_rad: Array, openings_m: dict[str, float]) -> None:
         """Stand at these joints and gripper openings."""
@@ -119,8 +178,13 @@ class Motion:
         self._target_velocity = np.zeros_like(self._target_velocity)
         self._settling_ticks = 0
         self._synced = True
-        for one in self._arms:
-            one.rest_at(self._limiter.state.position[one.joints])
+        self._target_position = self._limiter.state.position
+        for group in self._groups:
+            group.rest_at(self._target_position)
+
+    def forget_chunks(self) -> None:
+        """The next chunk is not merged with those before it."""
+        self._merge.forget()
 
     def release(self, chunk: ActionChunk, action_hz: float, stamp_ns: int, resting_since_ns: int | None) -> None:
         """Let a judged chunk take over from the target of the last command, stamped ``stamp_ns``."""
@@ -128,10 +192,13 @@ class Motion:
         origin_s = (stamp_ns - chunk.stamp_ns) * 1e-9
         if starts_from_rest(chunk, resting_since_ns):
             origin_s = first - min(first, 1.0 / action_hz)
+            self._merge.forget()
         end_s = max(float(chunk.time_from_start_s[-1]) - origin_s, self._dt_s)
-        tracks = tracks_of(chunk, self._robot.arms, arm_values(chunk, self._robot), origin_s)
+        arms, values = self._robot.arms, arm_values(chunk, self._robot)
+        merged = self._merge.merged(tables_on_time(values, arms, chunk.time_from_start_s, stamp_ns - round(origin_s * 1e9)))
+        tracks = tracks_of(chunk, arms, {arm.name: merged[:, i] for i, arm in enumerate(arms)}, origin_s)
         now = {one.arm.name: one.target for one in self._arms}
-        self._plan = splice(tracks, self._robot.arms, now, end_s, chunk.sequence)
+        self._plan = splice(tracks, arms, now, end_s, chunk.sequence)
         self._pace = self._plan.start()
         self._settling_ticks = 0
         self._synced = False
@@ -141,24 +208,19 @@ class Motion:
         if self._plan is None or self._pace is None:
             return self._stand_tick()
         self._pace.advance(self._dt_s, self._follow_scale(self._pace.rate) if running else 0.0)
-        position = np.empty_like(self._target_velocity)
-        velocity = np.empty_like(self._target_velocity)
-        for one in self._arms:
-            self._aim(one, self._plan, self._pace)
-            try:
-                step = one.ik.step(one.target.position_m, one.target.quat_xyzw)
-            except np.linalg.LinAlgError:
-                # No joint target this tick: the prepared stop goes on, the caller climbs to STOP.
-                self._limiter.brake()
-                return "inverse_kinematics"
-            position[one.joints], velocity[one.joints] = step.position_rad, step.velocity_rad_s
-            one.ik_error_m, one.speed_share = step.error_m, step.speed_share
-        bound = self._limits.acceleration_rad_s2
-        acceleration = np.minimum(np.maximum((velocity - self._target_velocity) / self._dt_s, -bound), bound)
-        self._target_velocity = velocity
+        try:
+            self._aim_all(self._plan, self._pace)
+            position, velocity = self._joint_targets()
+        except (np.linalg.LinAlgError, ArithmeticError, ValueError):
+            # Numbers that no mathematics takes, and so no joint target: the prepared stop goes on, the caller climbs to STOP.
+            self._limiter.brake()
+            return "no_target"
+        acceleration = (velocity - self._target_velocity) / self._dt_s
+        acceleration = np.minimum(np.maximum(acceleration, self._lowest_acceleration), self._highest_acceleration)
+        self._target_position, self._target_velocity = position, velocity
         before = self._limiter.state
         self._limiter.track(position, velocity, acceleration)
-        failure = self._checked(before)
+        failure = self._checked(before) or self._touching(before)
         self._move_grippers(self._plan if running else None, self._pace.time_s)
         if self._pace.still:
             self._settle(position, velocity)
@@ -183,29 +245,72 @@ class Motion:
             self.hold_here()
         return self._checked(before)
 
+    def _joint_targets(self) -> tuple[Array, Array]:
+        """Positions and velocities of all joints, in the robot's order."""
+        if len(self._groups) == 1:
+            positions, velocities = self._groups[0].step()
+            return positions.reshape(-1), velocities.reshape(-1)
+        position, velocity = np.empty_like(self._target_velocity), np.empty_like(self._target_velocity)
+        for group in self._groups:
+            for one, *rows in zip(group.members, *group.step(), strict=True):
+                position[one.joints], velocity[one.joints] = rows
+        return position, velocity
+
+    def _aim_all(self, plan: Plan, pace: Pace) -> None:
+        """Set the targets of this tick, inside the workspaces and apart from each other."""
+        before = [one.target for one in self._arms]
+        for one in self._arms:
+            self._aim(one, plan, pace)
+        if self._proximity is not None:
+            self._keep_apart(self._proximity, before)
+
     def _aim(self, one: _ArmMotion, plan: Plan, pace: Pace) -> None:
         """Set the arm's target of this tick, inside the workspace."""
         state = plan.state(one.arm.name, pace)
         position, moved = one.box.inside(state.position_m, one.target.position_m)
-        if moved.any():
-            still = np.logical_not(moved)
-            state = TcpState(
-                position, state.quat_xyzw, state.velocity_m_s * still, state.angular_velocity_rad_s, state.acceleration_m_s2 * still
+        if any(moved):
+            state = state._replace(
+                position_m=position,
+                velocity_m_s=_where_free(state.velocity_m_s, moved),
+                acceleration_m_s2=_where_free(state.acceleration_m_s2, moved),
             )
         one.target = state
 
+    def _keep_apart(self, proximity: ProximityFilter, before: Sequence[TcpState]) -> None:
+        """Move the targets of all arms together, off the table and off each other."""
+        wanted = [(one.target.position_m, one.target.quat_xyzw) for one in self._arms]
+        allowed = proximity.allowed(wanted, [(old.position_m, old.quat_xyzw) for old in before])
+        for one, old, asked, (position, quat) in zip(self._arms, before, wanted, allowed, strict=True):
+            if (position, quat) == asked:
+                continue
+            x, y, z = ((now - then) / self._dt_s for now, then in zip(position, old.position_m, strict=True))
+            spin = one.target.angular_velocity_rad_s if quat == asked[1] else (0.0, 0.0, 0.0)
+            one.target = at_rest(position, quat)._replace(velocity_m_s=(x, y, z), angular_velocity_rad_s=spin)
+
+    def _touching(self, before: JointState) -> str | None:
+        """The guard's last question: commanded hands that touch each other or the table and come nearer still."""
+        if self._proximity is None or self._proximity.aimed_distance_m > _NEAR_M:
+            return None
+        distance = self._proximity.distance_m(_targets_of(self.poses()))
+        if distance > 0.0 or distance >= self._proximity.distance_m(_targets_of(self.poses_at(before.position))):
+            return None
+        self._limiter.restore(before)
+        self._limiter.brake()
+        return "collision"
+
     def _follow_scale(self, rate: float) -> float:
-        """Pace that waits for joints that cannot follow: near their speed limits, behind their targets, or at the end of the kinematics."""
-        share = max(one.speed_share for one in self._arms)
+        """Pace that waits for joints that cannot follow: near their speed limits, behind their targets, or where the kinematics end."""
+        share = max([group.speed_share for group in self._groups])
         by_speed = 1.0 if share < _SPEED_SHARE else max(rate, _SLOWEST) * _SPEED_SHARE / share
-        lag = max(float(np.abs(one.ik.position_rad - self._limiter.state.position[one.joints]).max()) for one in self._arms)
+        lag = float(np.abs(self._target_position - self._limiter.state.position).max())
         by_lag = 1.0 - (lag - _LAG_FREE_RAD) / (_LAG_FULL_RAD - _LAG_FREE_RAD)
         by_ik = 1.0 - (self.ik_error_m - _IK_FREE_M) / (_IK_FULL_M - _IK_FREE_M)
-        return min(1.0, max(_SLOWEST, min(by_speed, by_lag, by_ik)))
+        by_singularity = min([group.pace for group in self._groups])
+        return min(1.0, max(_SLOWEST, min(by_speed, by_lag, by_ik, by_singularity)))
 
     def _checked(self, before: JointState) -> str | None:
         """The guard's verdict; a refused command is replaced by the stop prepared with the previous one."""
-        failure = guard(self._limiter.state, before, self._limits, self._dt_s)
+        failure = self._guard.failure(self._limiter.state, before)
         if failure is not None:
             self._limiter.restore(before)
             self._limiter.brake()
@@ -224,3 +329,16 @@ class Motion:
         if arrived or self._settling_ticks * self._dt_s > _SETTLE_TIMEOUT_S:
             self._plan = self._pace = None
             self._target_velocity = np.zeros_like(self._target_velocity)
+
+
+def _targets_of(poses: Mapping[str, Pose]) -> list[Target]:
+    found: list[Target] = []
+    for pose in poses.values():
+        (x, y, z), (qx, qy, qz, qw) = pose.position_m.tolist(), pose.quat_xyzw.tolist()
+        found.append(((x, y, z), (qx, qy, qz, qw)))
+    return found
+
+
+def _where_free(values: rot.Vector, moved: Sequence[bool]) -> rot.Vector:
+    """Zero along the axes in which the workspace moved a target."""
+    return (0.0 if moved[0] else values[0], 0.0 if moved[1] else values[1], 0.0 if moved[2] else values[2])

@@ -76,13 +76,15 @@ class Pace:
     its seam still arrives at its last point.
     """
 
-    def __init__(self, curve: PaceCurve, seam_end_s: float = 0.0) -> None:
+    def __init__(self, curve: PaceCurve, seam_end_s: float = 0.0, rate: float = 1.0) -> None:
         self._curve = curve
         self._seam_end_s = seam_end_s
         self.time_s = 0.0
-        self.rate = 1.0
+        self.rate = rate
         self.seam_time_s = 0.0
         self.seam_rate = 1.0
+        self.rate_per_s = 0.0
+        self.seam_rate_per_s = 0.0
 
     @property
     def finished(self) -> bool:
@@ -96,6 +98,11 @@ class Pace:
 
     def advance(self, dt_s: float, scale: float = 1.0) -> None:
         """One tick. scale: 0 brakes to rest on the path (hold), between 0 and 1 slows down when the joints cannot follow."""
+        rate, seam_rate = self.rate, self.seam_rate
+        self._advance(dt_s, scale)
+        self.rate_per_s, self.seam_rate_per_s = (self.rate - rate) / dt_s, (self.seam_rate - seam_rate) / dt_s
+
+    def _advance(self, dt_s: float, scale: float) -> None:
         fall_step = max(self._curve.fall(self.time_s), 1.0) * dt_s
         self.seam_rate = _towards(self.seam_rate, min(self._curve.cruise_limit(self.time_s), scale), fall_step, dt_s)
         self.seam_time_s += self.seam_rate * dt_s

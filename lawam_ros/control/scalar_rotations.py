@@ -57,7 +57,14 @@ def difference(a: Sequence[float], b: Sequence[float]) -> Vector:
 
 def from_matrix(m: Array) -> Quat:
     """Unit quaternion of a rotation matrix, the largest component first (Shepperd), w >= 0."""
-    (a, b, c), (d, e, f), (g, h, i) = m[:3, :3].tolist()
+    return from_rows(m.tolist())
+
+
+def from_rows(rows: Sequence[Sequence[float]]) -> Quat:
+    """As ``from_matrix``, of the rows of a 3x3 or 4x4 transform as plain numbers."""
+    a, b, c = rows[0][:3]
+    d, e, f = rows[1][:3]
+    g, h, i = rows[2][:3]
     trace = a + e + i
     if trace >= max(a, e, i):
         q = (h - f, c - g, d - b, 1.0 + trace)
@@ -69,6 +76,16 @@ def from_matrix(m: Array) -> Quat:
         q = (c + g, f + h, 1.0 + i - a - e, d - b)
     x, y, z, w = normalise(q)
     return (x, y, z, w) if w >= 0.0 else (-x, -y, -z, -w)
+
+
+def to_rows(q: Sequence[float]) -> tuple[Vector, Vector, Vector]:
+    """Rows of the rotation matrix of a unit quaternion."""
+    x, y, z, w = q
+    return (
+        (1.0 - 2.0 * (y * y + z * z), 2.0 * (x * y - z * w), 2.0 * (x * z + y * w)),
+        (2.0 * (x * y + z * w), 1.0 - 2.0 * (x * x + z * z), 2.0 * (y * z - x * w)),
+        (2.0 * (x * z - y * w), 2.0 * (y * z + x * w), 1.0 - 2.0 * (x * x + y * y)),
+    )
 
 
 def rotate(q: Sequence[float], v: Sequence[float]) -> Vector:

@@ -25,6 +25,8 @@ class CubicSpline:
         velocities = _knot_velocities(self.times_s, points)
         self._knots: list[float] = self.times_s.tolist()
         self._coefficients = _coefficients(self.times_s, points, velocities)
+        # Plain numbers for the tick: three to four dimensions at a time are cheaper one by one than as arrays.
+        self._segments: list[list[tuple[float, float, float, float]]] = self._coefficients.swapaxes(1, 2).tolist()
 
     @property
     def start_s(self) -> float:
@@ -34,13 +36,14 @@ class CubicSpline:
     def end_s(self) -> float:
         return self._knots[-1]
 
-    def sample(self, time_s: float) -> tuple[Array, Array, Array]:
-        """Value, first and second derivative, (D,) each."""
-        c, u = self._segment(time_s)
+    def sample(self, time_s: float) -> tuple[list[float], list[float], list[float]]:
+        """Value, first and second derivative, D numbers each."""
+        index = bisect_right(self._knots, time_s)
+        segment, u = self._segments[index], time_s - self._knots[index - 1 if index else 0]
         return (
-            c[0] + u * (c[1] + u * (c[2] + u * c[3])),
-            c[1] + u * (2.0 * c[2] + 3.0 * u * c[3]),
-            2.0 * c[2] + 6.0 * u * c[3],
+            [a + u * (b + u * (c + u * d)) for a, b, c, d in segment],
+            [b + u * (2.0 * c + 3.0 * u * d) for _, b, c, d in segment],
+            [2.0 * c + 6.0 * u * d for _, _, c, d in segment],
         )
 
     def sample_many(self, times_s: Array) -> tuple[Array, Array]:
@@ -50,10 +53,6 @@ class CubicSpline:
         c = self._coefficients[index]
         u = (times - self.times_s[np.maximum(index - 1, 0)])[:, None]
         return c[:, 0] + u * (c[:, 1] + u * (c[:, 2] + u * c[:, 3])), c[:, 1] + u * (2.0 * c[:, 2] + 3.0 * u * c[:, 3])
-
-    def _segment(self, time_s: float) -> tuple[Array, float]:
-        index = bisect_right(self._knots, time_s)
-        return self._coefficients[index], time_s - self._knots[max(index - 1, 0)]
 
 
 def _coefficients(times: Array, points: Array, velocities: Array) -> Array:
@@ -76,21 +75,22 @@ def _knot_velocities(times: Array, points: Array) -> Array:
     n = len(points)
     if n == 1:
         return np.zeros_like(points)
-    h = np.diff(times)
-    secant = np.diff(points, axis=0) / h[:, None]
+    steps = np.diff(times)
+    secant = np.diff(points, axis=0) / steps[:, None]
     if n == 2:
         return np.stack([secant[0], secant[0]])
     # Row 0: zero second derivative, 2 v0 + v1 = 3 secant0. Inner rows: continuity. The last velocity is given.
+    inner = 3.0 * (steps[1:, None] * secant[:-1] + steps[:-1, None] * secant[1:])
+    h: list[float] = steps.tolist()
+    right: list[list[float]] = [(3.0 * secant[0]).tolist(), *inner.tolist()]
     diagonal = [2.0]
-    right = [3.0 * secant[0]]
     upper = [1.0]
     for i in range(1, n - 1):
         weight = h[i] / diagonal[i - 1]
         diagonal.append(2.0 * (h[i - 1] + h[i]) - weight * upper[i - 1])
-        right.append(3.0 * (h[i] * secant[i - 1] + h[i - 1] * secant[i]) - weight * right[i - 1])
+        right[i] = [value - weight * before for value, before in zip(right[i], right[i - 1], strict=True)]
         upper.append(h[i - 1])
-    velocities = np.empty_like(points)
-    velocities[-1] = secant[-1]
+    velocities: list[list[float]] = [secant[-1].tolist()]
     for i in range(n - 2, -1, -1):
-        velocities[i] = (right[i] - upper[i] * velocities[i + 1]) / diagonal[i]
-    return velocities
+        velocities.append([(value - upper[i] * after) / diagonal[i] for value, after in zip(right[i], velocities[-1], strict=True)])
+    return np.array(velocities[::-1])

@@ -1,18 +1,21 @@
 """A chunk as a plan on time: where every arm's TCP should be at each instant, and what its gripper should do."""
 
+import math
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lawam_ros.contract.records import ActionChunk
 from lawam_ros.contract.robot import Arm
-from lawam_ros.contract.rotations import quat_make_continuous, quat_slerp
+from lawam_ros.contract.rotations import quat_inverse, quat_make_continuous, quat_multiply, quat_slerp, rotvec_from_quat
 from lawam_ros.control import scalar_rotations as rot
+from lawam_ros.control import so3
 from lawam_ros.control.pace import Pace, PaceCurve, SpeedProfile, curve_of, grid
-from lawam_ros.control.splice import Seam, left_jacobian, shortest_seam
+from lawam_ros.control.splice import Seam, shortest_seam
 from lawam_ros.control.spline import CubicSpline
 
 Array = NDArray[np.float64]
@@ -22,22 +25,27 @@ TCP_ANGULAR_DECELERATION_RAD_S2 = 3.0
 SEAM_ACCELERATION_M_S2 = 1.0
 SEAM_ANGULAR_ACCELERATION_RAD_S2 = 4.0
 _MAX_KNOT_ANGLE_RAD = 0.5
+_REASON = 2.0
+_ACCELERATION_BOUND_M_S2, _ANGULAR_ACCELERATION_BOUND_RAD_S2 = 13.0, 25.0
 
 
-@dataclass(frozen=True)
-class TcpState:
-    """Pose of a TCP target with its derivatives in the arm's base frame: m, m/s, m/s2, unit quaternion, rad/s."""
+class TcpState(NamedTuple):
+    """Pose of a TCP target with its derivatives in the arm's base frame: m, m/s, m/s2, unit quaternion, rad/s, rad/s2; plain numbers.
 
-    position_m: Array
+    A tuple with names, because two are made per arm and tick.
+    """
+
+    position_m: rot.Vector
     quat_xyzw: rot.Quat
-    velocity_m_s: Array
-    angular_velocity_rad_s: Array
-    acceleration_m_s2: Array
+    velocity_m_s: rot.Vector
+    angular_velocity_rad_s: rot.Vector
+    acceleration_m_s2: rot.Vector
+    angular_acceleration_rad_s2: rot.Vector
 
 
-def at_rest(position_m: Array, quat_xyzw: rot.Quat) -> TcpState:
-    zero = np.zeros(3)
-    return TcpState(np.asarray(position_m, dtype=float), quat_xyzw, zero, zero, zero)
+def at_rest(position_m: rot.Vector, quat_xyzw: rot.Quat) -> TcpState:
+    zero = (0.0, 0.0, 0.0)
+    return TcpState(position_m, quat_xyzw, zero, zero, zero, zero)
 
 
 class ArmTrack:
@@ -61,10 +69,9 @@ class ArmTrack:
         return self._opening_times[0]
 
     def state(self, time_s: float) -> TcpState:
-        position, velocity, acceleration = self._positions.sample(time_s)
-        raw, raw_rate, _ = self._rotations.sample(time_s)
-        quat, angular = _on_sphere(raw.tolist(), raw_rate.tolist())
-        return TcpState(position, quat, velocity, angular, acceleration)
+        (x, y, z), (vx, vy, vz), (ax, ay, az) = self._positions.sample(time_s)
+        quat, angular, angular_acceleration = _on_sphere(*self._rotations.sample(time_s))
+        return TcpState((x, y, z), quat, (vx, vy, vz), angular, (ax, ay, az), angular_acceleration)
 
     def opening_m(self, time_s: float) -> float | None:
         """Opening of the newest point not later than ``time_s``; None before the first."""
@@ -81,11 +88,13 @@ class ArmTrack:
 
 
 def _divided_rotations(times_s: Array, quats_xyzw: Array) -> tuple[Array, Array]:
+    angles = np.linalg.norm(rotvec_from_quat(quat_multiply(quats_xyzw[1:], quat_inverse(quats_xyzw[:-1]))), axis=-1)
+    if angles.max(initial=0.0) <= _MAX_KNOT_ANGLE_RAD:
+        return times_s, quat_make_continuous(quats_xyzw)
     times, knots = [float(times_s[0])], [np.asarray(quats_xyzw[0], dtype=float)]
     for i in range(1, len(times_s)):
         a, b = quats_xyzw[i - 1], quats_xyzw[i]
-        angle = float(np.linalg.norm(rot.difference(b, a)))
-        parts = max(1, int(np.ceil(angle / _MAX_KNOT_ANGLE_RAD)))
+        parts = max(1, int(np.ceil(angles[i - 1] / _MAX_KNOT_ANGLE_RAD)))
         for part in range(1, parts):
             times.append(float(times_s[i - 1] + (times_s[i] - times_s[i - 1]) * part / parts))
             knots.append(quat_slerp(a, b, part / parts))
@@ -94,11 +103,19 @@ def _divided_rotations(times_s: Array, quats_xyzw: Array) -> tuple[Array, Array]
     return np.array(times), quat_make_continuous(np.array(knots))
 
 
-def _on_sphere(raw: list[float], rate: list[float]) -> tuple[rot.Quat, Array]:
-    """Unit quaternion and angular velocity (fixed axes) of a quaternion-valued curve that is not normalised."""
+def _on_sphere(raw: list[float], rate: list[float], curvature: list[float]) -> tuple[rot.Quat, rot.Vector, rot.Vector]:
+    """Unit quaternion, angular velocity and acceleration (fixed axes) of a quaternion-valued curve that is not normalised.
+
+    With q' q^-1 = (s, w / 2), where s is the growth of the length: w' = 2 vec(q'' q^-1) - 2 s w.
+    """
     norm2 = raw[0] ** 2 + raw[1] ** 2 + raw[2] ** 2 + raw[3] ** 2
-    wx, wy, wz, _ = rot.multiply(rate, rot.conjugate(raw))
-    return rot.normalise(raw), np.array([2.0 * wx / norm2, 2.0 * wy / norm2, 2.0 * wz / norm2])
+    back = rot.conjugate(raw)
+    wx, wy, wz, growth = rot.multiply(rate, back)
+    ax, ay, az, _ = rot.multiply(curvature, back)
+    twice, double_growth = 2.0 / norm2, 2.0 * growth / norm2
+    wx, wy, wz = twice * wx, twice * wy, twice * wz
+    acceleration = (twice * ax - double_growth * wx, twice * ay - double_growth * wy, twice * az - double_growth * wz)
+    return rot.normalise(raw), (wx, wy, wz), acceleration
 
 
 @dataclass(frozen=True)
@@ -110,6 +127,7 @@ class Plan:
     rotation_seams: dict[str, Seam]
     curve: PaceCurve
     sequence: int
+    start_rate: float = 1.0
 
     @property
     def end_s(self) -> float:
@@ -117,24 +135,47 @@ class Plan:
 
     def start(self) -> Pace:
         seams = [*self.position_seams.values(), *self.rotation_seams.values()]
-        return Pace(self.curve, max(seam.start_s + seam.duration_s for seam in seams))
+        return Pace(self.curve, max(seam.start_s + seam.duration_s for seam in seams), self.start_rate)
 
     def state(self, arm: str, pace: Pace) -> TcpState:
         """Target of one arm at a pace; derivatives are per second of real time."""
         track, rate, seam_rate = self.tracks[arm].state(pace.time_s), pace.rate, pace.seam_rate
-        position, velocity = track.position_m, track.velocity_m_s * rate
-        acceleration = track.acceleration_m_s2 * rate * rate
-        quat, angular = track.quat_xyzw, track.angular_velocity_rad_s * rate
+        position, velocity = track.position_m, _scaled(track.velocity_m_s, rate)
+        acceleration = _timed(track.velocity_m_s, track.acceleration_m_s2, rate, pace.rate_per_s)
+        quat, angular = track.quat_xyzw, _scaled(track.angular_velocity_rad_s, rate)
+        angular_acceleration = _timed(track.angular_velocity_rad_s, track.angular_acceleration_rad_s2, rate, pace.rate_per_s)
         offset = self.position_seams[arm].sample(pace.seam_time_s)
         if offset is not None:
-            position, velocity = position + offset[0], velocity + offset[1] * seam_rate
-            acceleration = acceleration + offset[2] * seam_rate * seam_rate
+            position, velocity = _plus(position, offset[0], 1.0), _plus(velocity, offset[1], seam_rate)
+            acceleration = _plus(acceleration, _timed(offset[1], offset[2], seam_rate, pace.seam_rate_per_s), 1.0)
         turn = self.rotation_seams[arm].sample(pace.seam_time_s)
         if turn is not None:
-            turn_quat = rot.from_rotvec(turn[0].tolist())
-            quat = rot.normalise(rot.multiply(turn_quat, quat))
-            angular = left_jacobian(turn[0]) @ turn[1] * seam_rate + np.array(rot.rotate(turn_quat, angular.tolist()))
-        return TcpState(position, quat, velocity, angular, acceleration)
+            turn_quat = rot.from_rotvec(turn[0])
+            turning, curving = _scaled(turn[1], seam_rate), _timed(turn[1], turn[2], seam_rate, pace.seam_rate_per_s)
+            spin, carried = so3.angular_velocity(turn[0], turning), rot.rotate(turn_quat, angular)
+            quat, angular = rot.normalise(rot.multiply(turn_quat, quat)), _plus(carried, spin, 1.0)
+            carried_acceleration = _plus(rot.rotate(turn_quat, angular_acceleration), so3.cross(spin, carried), 1.0)
+            angular_acceleration = _plus(carried_acceleration, so3.angular_acceleration(turn[0], turning, curving), 1.0)
+        return TcpState(position, quat, velocity, angular, acceleration, angular_acceleration)
+
+
+def _scaled(a: Sequence[float], factor: float) -> rot.Vector:
+    return (a[0] * factor, a[1] * factor, a[2] * factor)
+
+
+def _plus(a: Sequence[float], b: Sequence[float], factor: float) -> rot.Vector:
+    """a + factor * b."""
+    return (a[0] + b[0] * factor, a[1] + b[1] * factor, a[2] + b[2] * factor)
+
+
+def _timed(velocity: Sequence[float], acceleration: Sequence[float], rate: float, rate_per_s: float) -> rot.Vector:
+    """Acceleration of a course that is run through at ``rate``, which changes by ``rate_per_s``."""
+    square = rate * rate
+    return (
+        acceleration[0] * square + velocity[0] * rate_per_s,
+        acceleration[1] * square + velocity[1] * rate_per_s,
+        acceleration[2] * square + velocity[2] * rate_per_s,
+    )
 
 
 def tracks_of(chunk: ActionChunk, arms: tuple[Arm, ...], values: Mapping[str, Array], origin_s: float) -> dict[str, ArmTrack]:
@@ -149,33 +190,74 @@ def _track(times_s: Array, table: Array) -> ArmTrack:
 
 
 def splice(tracks: dict[str, ArmTrack], arms: tuple[Arm, ...], now: Mapping[str, TcpState], end_s: float, sequence: int) -> Plan:
-    """Plan that takes over at plan time 0 from the targets ``now`` with continuous position, velocity and translational acceleration."""
+    """Plan that takes over at plan time 0 from the targets ``now``: pose, velocity and acceleration go on continuously, rotations too."""
     position_seams, rotation_seams = {}, {}
     times = grid(end_s)
     speeds = SpeedProfile(len(times))
+    starts = {arm.name: tracks[arm.name].state(0.0) for arm in arms}
+    rate = min(1.0, *(_allowed_rate(starts[arm.name], arm) for arm in arms))
     for arm in arms:
-        start, track = tracks[arm.name].state(0.0), tracks[arm.name]
-        here = now[arm.name]
+        track, start, here = tracks[arm.name], _at_rate(starts[arm.name], rate), _within_reason(now[arm.name], arm)
         position_seams[arm.name] = shortest_seam(
             0.0,
-            here.position_m - start.position_m,
-            here.velocity_m_s - start.velocity_m_s,
-            here.acceleration_m_s2 - start.acceleration_m_s2,
+            np.array(_plus(here.position_m, start.position_m, -1.0)),
+            np.array(_plus(here.velocity_m_s, start.velocity_m_s, -1.0)),
+            np.array(_plus(here.acceleration_m_s2, start.acceleration_m_s2, -1.0)),
             arm.tcp_velocity_m_s,
             SEAM_ACCELERATION_M_S2,
         )
-        turn = np.array(rot.difference(here.quat_xyzw, start.quat_xyzw))
-        carried = np.array(rot.rotate(rot.from_rotvec(turn.tolist()), start.angular_velocity_rad_s.tolist()))
-        turn_rate = np.linalg.solve(left_jacobian(turn), here.angular_velocity_rad_s - carried)
         rotation_seams[arm.name] = shortest_seam(
-            0.0, turn, turn_rate, np.zeros(3), arm.tcp_angular_velocity_rad_s, SEAM_ANGULAR_ACCELERATION_RAD_S2
+            0.0, *_turn_between(here, start), arm.tcp_angular_velocity_rad_s, SEAM_ANGULAR_ACCELERATION_RAD_S2
         )
         velocity, angular_speed = track.velocities(times)
         velocity = velocity + _rates(position_seams[arm.name], times)
         angular_speed = angular_speed + np.linalg.norm(_rates(rotation_seams[arm.name], times), axis=-1)
         speeds.add(np.linalg.norm(velocity, axis=-1), arm.tcp_velocity_m_s, TCP_DECELERATION_M_S2)
         speeds.add(angular_speed, arm.tcp_angular_velocity_rad_s, TCP_ANGULAR_DECELERATION_RAD_S2)
-    return Plan(tracks, position_seams, rotation_seams, curve_of(end_s, speeds), sequence)
+    return Plan(tracks, position_seams, rotation_seams, curve_of(end_s, speeds), sequence, rate)
+
+
+def _allowed_rate(start: TcpState, arm: Arm) -> float:
+    """Rate at which a track that is too fast at its beginning keeps the arm's Cartesian speeds."""
+    linear, angular = math.hypot(*start.velocity_m_s), math.hypot(*start.angular_velocity_rad_s)
+    return 1.0 / max(linear / arm.tcp_velocity_m_s, angular / arm.tcp_angular_velocity_rad_s, 1.0)
+
+
+def _at_rate(state: TcpState, rate: float) -> TcpState:
+    """The same course run through at another, constant rate."""
+    return state._replace(
+        velocity_m_s=_scaled(state.velocity_m_s, rate),
+        angular_velocity_rad_s=_scaled(state.angular_velocity_rad_s, rate),
+        acceleration_m_s2=_scaled(state.acceleration_m_s2, rate * rate),
+        angular_acceleration_rad_s2=_scaled(state.angular_acceleration_rad_s2, rate * rate),
+    )
+
+
+def _within_reason(here: TcpState, arm: Arm) -> TcpState:
+    """A target without derivatives that no arm has: seam after seam they would feed on each other."""
+    return here._replace(
+        velocity_m_s=_bounded(here.velocity_m_s, _REASON * arm.tcp_velocity_m_s),
+        angular_velocity_rad_s=_bounded(here.angular_velocity_rad_s, _REASON * arm.tcp_angular_velocity_rad_s),
+        acceleration_m_s2=_bounded(here.acceleration_m_s2, _ACCELERATION_BOUND_M_S2),
+        angular_acceleration_rad_s2=_bounded(here.angular_acceleration_rad_s2, _ANGULAR_ACCELERATION_BOUND_RAD_S2),
+    )
+
+
+def _bounded(vector: rot.Vector, limit: float) -> rot.Vector:
+    size = math.hypot(*vector)
+    return vector if size <= limit else _scaled(vector, limit / size)
+
+
+def _turn_between(here: TcpState, start: TcpState) -> tuple[Array, Array, Array]:
+    """Rotation vector from ``start`` to ``here`` with its first two derivatives, (3,) each: exp(turn) R_start = R_here."""
+    turn = rot.difference(here.quat_xyzw, start.quat_xyzw)
+    turn_quat = rot.from_rotvec(turn)
+    carried = rot.rotate(turn_quat, start.angular_velocity_rad_s)
+    spin = _plus(here.angular_velocity_rad_s, carried, -1.0)
+    rate = so3.rotvec_rate(turn, spin)
+    carried_acceleration = _plus(rot.rotate(turn_quat, start.angular_acceleration_rad_s2), so3.cross(spin, carried), 1.0)
+    acceleration = _plus(here.angular_acceleration_rad_s2, carried_acceleration, -1.0)
+    return np.array(turn), np.array(rate), np.array(so3.rotvec_curvature(turn, rate, acceleration))
 
 
 def _rates(seam: Seam, times_s: Array) -> Array:

@@ -37,7 +37,7 @@ from lawam_ros.model.fast.precision import precision_of
 from lawam_ros.model.fast.run_chunk import CapturedChunk, CudaMachine, can_capture, capture_key, run_directly
 from lawam_ros.model.flow_head import valid_steps
 from lawam_ros.model.image_preparation import prepare_view
-from lawam_ros.model.normalisation import denormalise_actions, normalise_state, pick_statistics
+from lawam_ros.model.normalisation import denormalise_actions, normalise, normalise_state, pick_statistics
 from lawam_ros.model.prompt import PromptEncoder
 from lawam_ros.model.real_time_chunking import ChunkPrefix, prefix_mask, prefix_target
 
@@ -219,6 +219,13 @@ class Engine:
             low, high = self.statistics.state.bounds(self.facts.state_mode if self.facts else None)
             state = (low + high) / 2
         return self.infer([black] * primary, [black] * wrist, instruction, state, embodiment_id, action_hz, seed=0)
+
+    def normalise_actions(self, actions: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Actions (m, D) in robot units as the model speaks them, clipped to -1..1: what a prefix is made of. Our checkpoints only."""
+        if self.facts is None:
+            raise UserMistake("expected a checkpoint that says how its actions are normalised (a lawam_ros block), got another layout")
+        modes = ["binary" if dim in self.facts.binary_dims else self.facts.action_mode for dim in range(self.statistics.action.size)]
+        return np.clip(normalise(actions, self.statistics.action, modes), -1.0, 1.0)
 
     def _run(self, packed: PackedModel, given: ChunkTensors, plan: DenoisingPlan, plan_key: Hashable) -> tuple[Chunks, dict[str, float]]:
         if not (self._capture and can_capture(given)):

@@ -37,7 +37,8 @@ from lawam_ros.observe.alignment import JOINT_STATES, Aligned, NotAligned, align
 from lawam_ros.observe.image import BadImage
 from lawam_ros.observe.timed_buffer import TimedBuffer
 from lawam_ros.policies.choose import choose_policy
-from lawam_ros.policies.interface import Inference, Reference
+from lawam_ros.policies.committed import Committed, DelayEstimate, StepGrid, committed_part
+from lawam_ros.policies.interface import Inference, Reference, Targets
 from lawam_ros.policies.noise import noise_seed
 
 CHECKPOINT = Parameter(
@@ -47,10 +48,11 @@ DEVICE = Parameter("device", "auto", "Device of the model: auto, cpu or cuda.")
 PRECISION = Parameter(
     "precision", "auto", "Number format: float32, bfloat16 as the released server, bfloat16_head; auto is bfloat16 on cuda, float32 on cpu."
 )
+RTC = Parameter("rtc", True, "Real-time chunking: a chunk continues what will have been executed of the last one by the time it is ready.")
 SEED = Parameter("seed", 0, "Seed of the noise; the same seed and stamps give the same chunks.", low=0, high=2**31 - 1)
 THREADS = Parameter("torch_threads", 1, "CPU threads of the model; leave cores to the executor.", low=1, high=64)
 ADDED_DELAY = Parameter("added_delay_s", 0.0, "Wait before each chunk is published, to try slow policies.", low=0.0, high=30.0)
-TABLE = (CHECKPOINT, DEVICE, PRECISION, SEED, THREADS, ADDED_DELAY, LOCKSTEP, LATENCY, TIMEOUT)
+TABLE = (CHECKPOINT, DEVICE, PRECISION, RTC, SEED, THREADS, ADDED_DELAY, LOCKSTEP, LATENCY, TIMEOUT)
 
 _HEARTBEAT_S = 0.05
 _REFERENCE_WAIT_S = 0.1
@@ -69,6 +71,8 @@ class PolicyNode(ManagedNode):
         self._sequence = 0
         self._latency_ms: deque[float] = deque(maxlen=500)
         self._chunk_ms: deque[float] = deque(maxlen=500)
+        self._last_chunk: ActionChunk | None = None
+        self._delay = DelayEstimate()
         self._stage_ms: dict[str, float] = {}
         self._waiting_for = ""
         self._waiting_since_s: float | None = None
@@ -95,6 +99,7 @@ class PolicyNode(ManagedNode):
         self._poses: dict[str, TimedBuffer[Pose]] = {arm.name: TimedBuffer(600) for arm in robot.arms}
         self._grippers: TimedBuffer[dict[str, float]] = TimedBuffer(600)
         self._lockstep = bool(self.get_parameter("lockstep").value)
+        self._latency_s = float(self.get_parameter("lockstep_latency_s").value)
         self._looks: SteppedLooks | None = None
         self._to_look: queue.SimpleQueue[tuple[int, Aligned[Image] | NotAligned, ExecutorStatus]] = queue.SimpleQueue()
         self._chunks = self.create_publisher(JointTrajectory, "lawam/action_chunk", qos.CHUNK)
@@ -113,8 +118,7 @@ class PolicyNode(ManagedNode):
             topic = f"lawam/reference_pose/{arm.name}"
             subscribe(PoseStamped, topic, self._pose_callback(self._poses[arm.name]), qos.REFERENCE)
         if self._lockstep:
-            latency_ns = round(float(self.get_parameter("lockstep_latency_s").value) * 1e9)
-            period_ns = round(task.policy.replan_period_s * 1e9)
+            latency_ns, period_ns = round(self._latency_s * 1e9), round(task.policy.replan_period_s * 1e9)
             primary = self._topics[f"camera {task.policy.primary_cameras[0]}"]
             self._looks = SteppedLooks(primary, self._topics.values(), LookRule(latency_ns, period_ns))
             self._observed = self.create_publisher(Header, OBSERVED_TOPIC, qos.STEPPED)
@@ -276,7 +280,8 @@ class PolicyNode(ManagedNode):
         try:
             started = time.monotonic()
             observation = self._observation(aligned, status)
-            inference = self._policy.look(observation, noise_seed(int(self.get_parameter("seed").value), aligned.stamp_ns))
+            seed = noise_seed(int(self.get_parameter("seed").value), aligned.stamp_ns)
+            inference = self._policy.look(observation, seed, self._committed(aligned.stamp_ns, status))
             self._chunk_ms.append((time.monotonic() - started) * 1e3)
             if not self._lockstep:
                 time.sleep(float(self.get_parameter("added_delay_s").value))
@@ -298,6 +303,21 @@ class PolicyNode(ManagedNode):
                 self.finished.set()
             time.sleep(min(2.0, 0.1 * 2**self._failures))
         return False
+
+    def _committed(self, stamp_ns: int, status: ExecutorStatus) -> Committed | None:
+        """What the last chunk commits to, if it is running: accepted, of this epoch, the arm in RUN."""
+        last, delay_s = self._last_chunk, self._latency_s if self._lockstep else self._delay.delay_s
+        if last is None or delay_s is None or not self.get_parameter("rtc").value or status.state != "RUN":
+            return None
+        if (status.epoch, status.accepted_sequence) != (last.epoch, last.sequence):
+            return None
+        reference = self._reference_at(stamp_ns)
+        if reference is None:
+            return None
+        targets = Targets(last.components, last.values, last.time_from_start_s)
+        policy = self._contract.task.policy
+        grid = StepGrid(policy.steps, 1.0 / policy.action_hz, policy.action_offset_steps)
+        return committed_part(targets, (stamp_ns - last.stamp_ns) * 1e-9, delay_s, grid, reference)
 
     def _observation(self, aligned: Aligned[Image], status: ExecutorStatus) -> Observation:
         robot = self._contract.robot
@@ -355,7 +375,10 @@ class PolicyNode(ManagedNode):
             contract_crc=self._contract.crc,
         )
         self._chunks.publish(messages.chunk_to_message(chunk))
-        self._latency_ms.append((self.get_clock().now().nanoseconds - stamp_ns) * 1e-6)
+        self._last_chunk = chunk
+        latency_s = (self.get_clock().now().nanoseconds - stamp_ns) * 1e-9
+        self._delay.add(latency_s + 1.0 / self._contract.robot.tick_hz)  # the next tick uses it
+        self._latency_ms.append(latency_s * 1e3)
         self._stage_ms = dict(inference.stage_ms)
         if inference.subgoal is not None:
             self._publish_subgoal(inference.subgoal)

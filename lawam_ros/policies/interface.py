@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lawam_ros.contract.records import Observation, Subgoal
+
+if TYPE_CHECKING:
+    from lawam_ros.policies.committed import Committed
 
 Array = NDArray[np.float64]
 
@@ -44,8 +47,8 @@ class Policy(Protocol):
     def warm_up(self) -> None:
         """First inference on made-up input, so that the first real one is not slow."""
 
-    def look(self, observation: Observation, seed: int) -> Inference:
-        """One inference. ``seed`` fixes the noise."""
+    def look(self, observation: Observation, seed: int, committed: "Committed | None" = None) -> Inference:
+        """One inference. ``seed`` fixes the noise. committed: what the chunk has to continue; a policy that cannot ignores it."""
 
     def place(self, inference: Inference, reference: Reference) -> Targets:
         """Action vectors as absolute targets."""

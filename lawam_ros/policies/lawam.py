@@ -1,14 +1,25 @@
 """LaWAM behind the policy interface: slots of the contract in and out of the engine."""
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from lawam_ros.contract.errors import UserMistake
 from lawam_ros.contract.load import Contract
 from lawam_ros.contract.records import Observation, Pose, Subgoal
 from lawam_ros.contract.robot import CARTESIAN_COMPONENTS
-from lawam_ros.data.action_space import ABSOLUTE_WIDTH, absolute_from_relative, action_width, state_vector
+from lawam_ros.contract.task import ACTION_SLOTS
+from lawam_ros.data.action_space import (
+    ABSOLUTE_WIDTH,
+    absolute_from_relative,
+    action_width,
+    relative_from_absolute,
+    slot_ranges,
+    state_vector,
+)
 from lawam_ros.model.engine import Engine
+from lawam_ros.model.real_time_chunking import ChunkPrefix
+from lawam_ros.policies.committed import Committed
 from lawam_ros.policies.interface import Inference, Reference, Targets
 
 
@@ -48,7 +59,7 @@ class LawamPolicy:
                 f"checkpoint {self.description} does not fit task {self._contract.task.name} on {robot.name}: {error}"
             ) from error
 
-    def look(self, observation: Observation, seed: int) -> Inference:
+    def look(self, observation: Observation, seed: int, committed: Committed | None = None) -> Inference:
         policy, robot = self._contract.task.policy, self._contract.robot
         result = self._engine.infer(
             primary=[observation.images[name] for name in policy.primary_cameras],
@@ -58,6 +69,7 @@ class LawamPolicy:
             embodiment_id=robot.embodiment_id,
             action_hz=policy.action_hz,
             seed=seed,
+            prefix=None if committed is None else self._prefix(committed),
         )
         subgoal = Subgoal(
             stamp_ns=observation.stamp_ns,
@@ -81,6 +93,19 @@ class LawamPolicy:
             values=np.concatenate(values, axis=1),
             time_from_start_s=steps / policy.action_hz,
         )
+
+    def _prefix(self, committed: Committed) -> ChunkPrefix:
+        """The committed rows as the model's own actions: set where the checkpoint was trained for it, else guided with grippers free."""
+        policy, arms = self._contract.task.policy, self._contract.robot.arms
+        parts = [relative_from_absolute(committed.rows[arm.name], committed.reference[arm.name], policy.action) for arm in arms]
+        actions = torch.from_numpy(self._engine.normalise_actions(np.concatenate(parts, axis=1)))
+        facts = self._engine.facts
+        trained = facts is not None and 0 < committed.delay_steps <= facts.trained_delay_steps
+        width = action_width(policy.action)
+        gripper = slot_ranges(policy.action, ACTION_SLOTS).get("gripper_opening", slice(0, 0))
+        free = tuple(arm * width + dim for arm in range(len(arms)) for dim in range(gripper.start, gripper.stop))
+        attend = min(len(actions), policy.steps)
+        return ChunkPrefix(actions, min(committed.delay_steps, attend), attend, free_dims=free, trained=trained)
 
     def _state(self, observation: Observation) -> NDArray[np.float64]:
         slots = self._contract.task.policy.state

@@ -9,6 +9,7 @@ from lawam_ros.contract.load import Contract
 from lawam_ros.contract.records import Observation
 from lawam_ros.contract.robot import CARTESIAN_COMPONENTS
 from lawam_ros.data.lerobot_reader import LeRobotDataset
+from lawam_ros.policies.committed import Committed
 from lawam_ros.policies.interface import Inference, Reference, Targets
 
 
@@ -29,7 +30,7 @@ class RecordedPolicy:
     def warm_up(self) -> None:
         """Nothing to warm up."""
 
-    def look(self, observation: Observation, seed: int) -> Inference:
+    def look(self, observation: Observation, seed: int, committed: Committed | None = None) -> Inference:
         if self._start is None or self._start[0] != observation.epoch:
             self._start = (observation.epoch, observation.stamp_ns)
         policy = self._contract.task.policy

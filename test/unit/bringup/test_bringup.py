@@ -88,9 +88,19 @@ def test_parameters_of_the_nodes() -> None:
     common = {"task": TASK, "robot": "franka_panda", "overrides": "robot.tick_hz=200;"}
     assert by_name["sim"] == NodeSpec("sim", {**common, "seed": 7})
     assert by_name["chunk_executor"] == NodeSpec("chunk_executor", {**common, "instruction": "lift it"})
-    assert by_name["policy"] == NodeSpec("policy", {**common, "checkpoint": "some/folder", "device": "cpu", "seed": 7}, respawn=True)
+    policy = {**common, "checkpoint": "some/folder", "device": "cpu", "rtc": True, "seed": 7}
+    assert by_name["policy"] == NodeSpec("policy", policy, respawn=True)
     assert by_name["subgoal_view"] == NodeSpec("subgoal_view", common)
     assert [node.name for node in bringup.nodes_for(TASK, values(view="false"))] == ["sim", "chunk_executor", "policy"]
+
+
+def test_lock_step_is_told_to_the_three_it_concerns() -> None:
+    nodes = {node.name: node.parameters for node in bringup.nodes_for(TASK, values(clock="lockstep", latency_s="0.25"))}
+    for name in ("sim", "chunk_executor", "policy"):
+        assert (nodes[name]["lockstep"], nodes[name]["lockstep_latency_s"]) == (True, 0.25)
+    assert "lockstep" not in nodes["subgoal_view"]
+    with pytest.raises(UserMistake, match="latency_s:=soon: expected a number from 0 to 5"):
+        bringup.nodes_for(TASK, values(clock="lockstep", latency_s="soon"))
 
 
 def test_simulation_stays_on_this_machine_and_reality_does_not(monkeypatch: pytest.MonkeyPatch) -> None:

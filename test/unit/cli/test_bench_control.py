@@ -18,7 +18,9 @@ def called(capsys, text):
 def test_executor_measures_cost_and_punctuality(capsys):
     code, lines, report = called(capsys, "bench executor --dof 7,14 --rate 500 --ticks 100 --seconds 0.1 --busy 1 --json")
     assert code == 0 and len(lines) > 8
-    assert [(row["dof"], row["rate_hz"], row["state"]) for row in report["cost"]] == [(7, 500.0, "RUN"), (14, 500.0, "RUN")]
+    own = [row for row in report["cost"] if row["follower"] == "own"]
+    assert [(row["dof"], row["rate_hz"], row["state"]) for row in own] == [(7, 500.0, "RUN"), (14, 500.0, "RUN")]
+    assert report["projection_us"]["own"] > 0.0
     for row in report["cost"]:
         assert 20.0 < row["cpu_us"]["p50"] <= row["cpu_us"]["p99"] <= row["cpu_us"]["max"]
     assert [(row["dof"], row["busy_processes"]) for row in report["lateness"]] == [(7, 0), (14, 0), (7, 1), (14, 1)]

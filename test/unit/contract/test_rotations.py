@@ -159,3 +159,26 @@ def test_conversions_agree_with_transforms3d() -> None:
         np.testing.assert_allclose(rot.matrix_from_quat(rot.quat_from_matrix(matrix)), matrix, atol=1e-12)
         axis, angle = transforms3d.quaternions.quat2axangle(wxyz if wxyz[0] >= 0 else -wxyz)
         np.testing.assert_allclose(rot.rotvec_from_quat(quat), axis * angle, atol=1e-9)
+
+
+@pytest.mark.parametrize(("rpy", "quat"), VECTORS)
+def test_roll_pitch_yaw_of_the_vectors(rpy, quat):
+    made = rot.quat_from_rpy(np.array(rpy))
+    assert abs(np.dot(made, quat)) == pytest.approx(1.0, abs=1e-8)
+    assert abs(np.dot(rot.quat_from_rpy(rot.rpy_from_quat(made)), made)) == pytest.approx(1.0, abs=1e-12)
+
+
+@given(quats)
+def test_roll_pitch_yaw_agree_with_transforms3d_and_come_back(quat):
+    rpy = rot.rpy_from_quat(quat)
+    assert abs(np.dot(rot.quat_from_rpy(rpy), quat)) == pytest.approx(1.0, abs=1e-9)
+    if abs(abs(rpy[1]) - math.pi / 2) > 1e-3:
+        np.testing.assert_allclose(rpy, transforms3d.euler.quat2euler(np.roll(quat, 1), "sxyz"), atol=1e-6)
+
+
+def test_the_nearest_roll_pitch_yaw_goes_on_over_the_wrap_and_the_pole():
+    near = rot.rpy_nearest(np.array([-math.pi + 0.1, 0.0, 0.3]), np.array([math.pi - 0.1, 0.0, 0.2]))
+    np.testing.assert_allclose(near, [math.pi + 0.1, 0.0, 0.3])
+    reference = np.array([0.1, math.pi / 2 + 0.1, 0.2])
+    quat = rot.quat_from_rpy(reference)
+    np.testing.assert_allclose(rot.rpy_nearest(rot.rpy_from_quat(quat), reference), reference, atol=1e-9)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lawam_ros.control.limit_checker import check_commands
+from lawam_ros.control.timeline import Plan
 
 
 def start_moving(bench, speed=0.2):
@@ -199,3 +200,25 @@ def test_stall_upon_stall_does_not_hide_that_the_joints_are_silent(bench):
         bench.tick(step_ns=5 * bench.period_ns)
     assert bench.status.state in ("STOP", "LATCHED")
     assert bench.status.reason == "joint_states_lost"
+
+
+@pytest.mark.parametrize("fault", [ValueError, OverflowError, ZeroDivisionError, np.linalg.LinAlgError, None])
+def test_a_plan_that_cannot_be_worked_out_ends_in_the_prepared_stop(bench, monkeypatch, fault):
+    """Whatever gets past the judgement of chunks neither raises in the tick nor reaches a command. None: a target that is not a number."""
+    start_moving(bench)
+    bench.run(0.3)
+    real = Plan.state
+
+    def broken(self, arm, pace):
+        if fault is not None:
+            raise fault("broken")
+        return real(self, arm, pace)._replace(position_m=(float("nan"), 0.0, 0.0))
+
+    monkeypatch.setattr(Plan, "state", broken)
+    bench.tick()
+    assert bench.status.state == "STOP" and bench.status.reason.startswith("guard_")
+    bench.until(lambda: bench.status.state == "LATCHED", 0.5)
+    monkeypatch.setattr(Plan, "state", real)
+    assert bench.executor.reset(bench.now_ns) is None
+    start_moving(bench, -0.1)
+    assert bench.violations == []

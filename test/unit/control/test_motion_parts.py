@@ -13,10 +13,10 @@ def test_workspace_moves_targets_to_the_box_and_counts(contract):
     inside = np.array([0.5, 0.0, 0.3])
     same, moved = box.inside(inside, inside)
     np.testing.assert_array_equal(same, inside)
-    assert not moved.any() and box.hits == 0
+    assert not any(moved) and box.hits == 0
     filtered, moved = box.inside(np.array([0.5, 0.9, -0.2]), inside)
     np.testing.assert_array_equal(filtered, [0.5, arm.workspace_upper_m[1], arm.workspace_lower_m[2]])
-    assert moved.tolist() == [False, True, True] and box.hits == 1
+    assert moved == (False, True, True) and box.hits == 1
 
 
 def test_an_arm_outside_its_workspace_may_come_in_but_not_go_further_out(contract):
@@ -30,7 +30,7 @@ def test_a_border_is_neared_no_faster_than_the_target_can_stop(contract):
     box = WorkspaceFilter(contract.robot.arms[0], 0.004)
     place, heights = np.array([0.5, 0.0, 0.3]), []
     for _ in range(1000):
-        place, _ = box.inside(place - [0.0, 0.0, 0.002], place)
+        place, _ = box.inside(np.array(place) - [0.0, 0.0, 0.002], place)
         heights.append(place[2])
     speed = -np.diff(heights) / 0.004
     assert heights[-1] == contract.robot.arms[0].workspace_lower_m[2]

