@@ -5,7 +5,7 @@ import time
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -50,8 +50,8 @@ class EngineOutput:
     """Chunks for one observation.
 
     normalised_actions: float32 (n, action_dim), also the dimensions the robot does not have; actions: float32 (n, D) in robot units by the
-    checkpoint's statistics. Both have a leading axis N from :meth:`Engine.infer_chunks`. h_t, h_t1: float32 (rows * columns, F), features
-    of the first primary image now and predicted. stage_ms: milliseconds per stage, "total" included.
+    checkpoint's statistics; both with a leading axis N where several chunks were asked for. h_t, h_t1: float32 (rows * columns, F),
+    features of the first primary image now and predicted. stage_ms: milliseconds per stage, "total" included.
     """
 
     normalised_actions: NDArray[np.float32]
@@ -150,42 +150,22 @@ class Engine:
         guidance_scale: float | None = None,
         steps: int | None = None,
         prefix: ChunkPrefix | None = None,
+        chunks: int | None = None,
     ) -> EngineOutput:
-        """One chunk of floor(horizon_s * action_hz) actions; arguments as in :meth:`infer_chunks`, noise (T, action_dim)."""
-        if noise is not None:
-            noise = noise.reshape(1, *noise.shape[-2:])
-        many = self.infer_chunks(
-            primary, wrist, instruction, state, embodiment_id, action_hz, 1, noise, seed, guidance_scale, steps, prefix
-        )  # fmt: skip
-        return replace(many, normalised_actions=many.normalised_actions[0], actions=many.actions[0])
-
-    def infer_chunks(
-        self,
-        primary: Sequence[NDArray[np.uint8]],
-        wrist: Sequence[NDArray[np.uint8]],
-        instruction: str,
-        state: NDArray[np.floating] | None,
-        embodiment_id: int,
-        action_hz: float,
-        chunks: int,
-        noise: Tensor | None = None,
-        seed: int | None = None,
-        guidance_scale: float | None = None,
-        steps: int | None = None,
-        prefix: ChunkPrefix | None = None,
-    ) -> EngineOutput:
-        """``chunks`` samples N for one observation, which is read once; the first is the one :meth:`infer` gives for the same seed.
+        """One chunk of floor(horizon_s * action_hz) actions, or ``chunks`` of them for one observation, which is read once.
 
         primary, wrist: camera images uint8 (H, W, 3) in prompt order; the subgoal is predicted for the first primary one, or the one a
-        LeRobot folder names. state: (D,) in robot units, None if the model uses none. noise: (N, T, action_dim), otherwise drawn on the CPU
-        from ``seed`` (fresh if None). guidance_scale, steps: the checkpoint's own if None. prefix: what the chunk has to continue.
-        UserMistake says what is wrong with an argument.
+        LeRobot folder names. state: (D,) in robot units, None if the model uses none. noise: (T, action_dim), or with ``chunks`` N
+        (N, T, action_dim); otherwise drawn on the CPU from ``seed`` (fresh if None), so that the first of several chunks is the single one
+        of that seed. guidance_scale, steps: the checkpoint's own if None. prefix: what the chunk has to continue. UserMistake says what is
+        wrong with an argument.
         """
         start_s = time.perf_counter()
         scale = self.config.flow.guidance_scale if guidance_scale is None else guidance_scale
         steps = self.config.flow.num_inference_steps if steps is None else steps
         rows, row = valid_steps(self.config.flow, action_hz), self._embodiment_row(embodiment_id)
-        self._check(primary, wrist, instruction, chunks, scale, steps)
+        count = 1 if chunks is None else chunks
+        self._check(primary, wrist, instruction, count, scale, steps)
         clean_rows = 0
         if prefix is not None:
             prefix.check(rows, self.statistics.action.size)
@@ -198,7 +178,7 @@ class Engine:
             given = ChunkTensors(
                 frames=torch.stack([prepare_view(image, self.config) for image in (*primary, *wrist)]),
                 prompt=self._prompt(instruction, len(primary), len(wrist)),
-                noise=self._noise(chunks, noise, seed)[:, :rows],
+                noise=self._noise(count, noise, seed)[:, :rows],
                 state=state_values,
                 state_mask=state_mask,
                 guide=None if prefix is None else self._guide(prefix, rows),
@@ -208,6 +188,8 @@ class Engine:
         result, stages = self._run(packed, given, plan, (row, plan_key))
         normalised, h_t, h_t1 = (tensor.float().cpu().numpy() for tensor in (result.actions, result.h_t, result.h_t1))
         actions = np.stack([self._denormalise(chunk) for chunk in normalised])
+        if chunks is None:
+            normalised, actions = normalised[0], actions[0]
         stages = {"prepare": (prepared_s - start_s) * 1e3, **stages, "total": (time.perf_counter() - start_s) * 1e3}
         return EngineOutput(normalised, actions, h_t, h_t1, self.grid_hw, stages)
 
@@ -311,6 +293,7 @@ class Engine:
         if noise is None:
             generator = torch.Generator().manual_seed(seed) if seed is not None else None
             return torch.randn(expected, generator=generator)
+        noise = noise.reshape(-1, *noise.shape[-2:])
         if tuple(noise.shape) != expected:
             raise UserMistake(f"expected noise of shape {expected} (chunks, action_horizon, action_dim), got {tuple(noise.shape)}")
         return noise.float()

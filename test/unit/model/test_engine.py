@@ -117,7 +117,7 @@ def test_prompts_are_read_once(engine, case, monkeypatch):
 
 def test_several_chunks_start_with_the_single_one(engine, case):
     image = case["inputs/primary/0/0"].numpy()
-    many = engine.infer_chunks([image], [], INSTRUCTION, None, 3, 20.0, 3, seed=5)
+    many = engine.infer([image], [], INSTRUCTION, None, 3, 20.0, seed=5, chunks=3)
     one = infer(engine, case, seed=5)
     assert many.actions.shape == (3, *one.actions.shape)
     np.testing.assert_allclose(many.actions[0], one.actions, atol=1e-5)
