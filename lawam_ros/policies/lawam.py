@@ -52,8 +52,14 @@ class LawamPolicy:
         )
         reference = np.zeros(ABSOLUTE_WIDTH)
         reference[6] = 1.0
+        references = {arm.name: reference for arm in robot.arms}
+        rows = {arm.name: np.repeat(reference[None], self._contract.task.policy.steps, axis=0) for arm in robot.arms}
+        trained = self._engine.facts.trained_delay_steps if self._engine.facts else 0
         try:
-            self.place(self.look(observation, seed=0), {arm.name: reference for arm in robot.arms})
+            self.place(self.look(observation, seed=0), references)
+            # On a GPU each kind of prefix is captured the first time it is used, which must not be in motion.
+            for delay_steps in range(1, max(1, trained) + 1):
+                self.look(observation, seed=0, committed=Committed(rows, delay_steps, references))
         except ValueError as error:
             raise UserMistake(
                 f"checkpoint {self.description} does not fit task {self._contract.task.name} on {robot.name}: {error}"
