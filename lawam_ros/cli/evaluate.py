@@ -59,6 +59,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--clock", default="lockstep", choices=("lockstep", "steady"), help="of the ROS graph")
     parser.add_argument("--latency-ms", type=float, default=100.0, help="in stepped time: from an observation to the use of its chunk")
     parser.add_argument("--delay-ms", type=float, default=0.0, help="time added to every chunk, to try slow policies")
+    parser.add_argument("--no-rtc", action="store_true", help="without real-time chunking: chunks do not continue the last one")
     parser.add_argument(
         "--perturb", default="", metavar="NAMES", help="what changes per episode: colour, light, camera, distractors, start, size"
     )
@@ -86,6 +87,9 @@ def run(args: argparse.Namespace) -> int:
     }
     bringup.nodes_for(args.task, values)
     check_before_start(values["checkpoint"], args.out, needs_ros=args.through == "ros")
+    from lawam_ros.sim.scenes import parameters_of  # imports MuJoCo, so after the choice of the renderer
+
+    parameters_of(bringup.contract_for(args.task, values))
     evaluation = _through_ros(args, values) if args.through == "ros" else _direct(args, values)
     assert evaluation.figures is not None
     summary = summarise(args.task, args.seed, args.delay_ms, evaluation.results, evaluation.figures, evaluation.films)

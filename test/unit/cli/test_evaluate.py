@@ -1,0 +1,41 @@
+"""``lawam eval``: what is refused, and what a short direct run reports."""
+
+import json
+
+import pytest
+
+from lawam_ros.cli.main import main
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--episodes 0", "--episodes: expected at least 1, got 0"),
+        ("--seed -1", "--seed: expected at least 0, got -1"),
+        ("--delay-ms 9999", "--delay-ms: expected 0 to 2500, got 9999"),
+        ("--require 2", "--require: expected a fraction from 0 to 1, got 2"),
+        ("--domain 999", "--domain: expected 0 to 232, got 999"),
+        ("--jobs 2", "--jobs: the ROS graph runs one episode at a time"),
+        ("--through direct --clock steady", "--through direct runs in stepped time"),
+        ("--perturb gravity", "gravity"),
+        ("--checkpoint nowhere/at/all", "no checkpoint 'nowhere/at/all'"),
+        ("--task dance", "dance"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_starts(arguments, message, capsys):
+    assert main(["eval", *arguments.split()]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_direct_run_reports_films_and_draws_its_failures(capsys, tmp_path):
+    arguments = (
+        "eval --through direct --episodes 2 --seed 10001 --set task.episode.timeout_s=1.5 --perturb light --require 0.5 --json --out"
+    )
+    assert main([*arguments.split(), str(tmp_path)]) == 1, "nobody succeeds in 1.5 s"
+    report = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (report["episodes"], report["successes"], report["through"], report["clock"]) == (2, 0, "direct", "stepped")
+    assert [row["reason"] for row in report["episodes_detail"]] == ["timeout", "timeout"]
+    assert report["limit_violations"] == 0 and report["chunk_ms_p50"] > 0 and report["perturb"] == "light"
+    assert report["observation_to_command_ms_p50"] == 100.0
+    assert len(report["video"]) == 2 and all((tmp_path / name.split("/")[-1]).stat().st_size > 1000 for name in report["video"])
+    assert (tmp_path / "failures.png").stat().st_size > 1000
