@@ -71,8 +71,8 @@ def test_the_executor_runs_with_ruckig(contract, urdf_text, new_bench, course):
     np.testing.assert_allclose(bench.pose.position_m, start + [0.05, 0.15, -0.1], atol=1e-3)
 
 
-@pytest.mark.skipif(INSTALLED, reason="the optional library ruckig is installed")
-def test_without_the_library_the_choice_is_refused_in_a_sentence(contract, urdf_text):
+def test_without_the_library_the_choice_is_refused_in_a_sentence(contract, urdf_text, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     chosen = dataclasses.replace(contract, robot=dataclasses.replace(contract.robot, follower="ruckig"))
     with pytest.raises(EnvironmentLacks, match="pip install ruckig"):
         ChunkExecutor(chosen, urdf_text)
