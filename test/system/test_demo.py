@@ -20,7 +20,7 @@ KEYS = {
     "control_hz": float,
     "limit_violations": int,
     "delay_ms": float,
-    "reaction_ms_mean": type(None),
+    "reaction_ms_mean": float,
     "episodes_detail": list,
     "video": list,
 }
