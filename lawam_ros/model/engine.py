@@ -151,14 +151,15 @@ class Engine:
         steps: int | None = None,
         prefix: ChunkPrefix | None = None,
         chunks: int | None = None,
+        subgoal: NDArray[np.float32] | None = None,
     ) -> EngineOutput:
         """One chunk of floor(horizon_s * action_hz) actions, or ``chunks`` of them for one observation, which is read once.
 
         primary, wrist: camera images uint8 (H, W, 3) in prompt order; the subgoal is predicted for the first primary one, or the one a
         LeRobot folder names. state: (D,) in robot units, None if the model uses none. noise: (T, action_dim), or with ``chunks`` N
         (N, T, action_dim); otherwise drawn on the CPU from ``seed`` (fresh if None), so that the first of several chunks is the single one
-        of that seed. guidance_scale, steps: the checkpoint's own if None. prefix: what the chunk has to continue. UserMistake says what is
-        wrong with an argument.
+        of that seed. guidance_scale, steps: the checkpoint's own if None. prefix: what the chunk has to continue. subgoal: features (rows *
+        columns, F) the action expert reads in place of the predicted ones. UserMistake says what is wrong with an argument.
         """
         start_s = time.perf_counter()
         scale = self.config.flow.guidance_scale if guidance_scale is None else guidance_scale
@@ -183,6 +184,7 @@ class Engine:
                 state_mask=state_mask,
                 guide=None if prefix is None else self._guide(prefix, rows),
                 subgoal_view=self.lerobot.subgoal_view if self.lerobot else 0,
+                subgoal=None if subgoal is None else self._given_subgoal(subgoal),
             )
         prepared_s = time.perf_counter()
         result, stages = self._run(packed, given, plan, (row, plan_key))
@@ -258,6 +260,12 @@ class Engine:
             return prompt_tensors(self.packed, batch.to(self.device))
 
         return _kept(self._prompts, (instruction, primary, wrist), 256, fresh)
+
+    def _given_subgoal(self, subgoal: NDArray[np.float32]) -> Tensor:
+        expected = (self.grid_hw[0] * self.grid_hw[1], self.config.feature_dim)
+        if subgoal.shape != expected:
+            raise UserMistake(f"expected subgoal features of shape {expected}, got {subgoal.shape}")
+        return torch.from_numpy(np.array(subgoal, dtype=np.float32))
 
     def _guide(self, prefix: ChunkPrefix, rows: int) -> Guide:
         if prefix.trained and self.facts is not None and prefix.delay_steps > self.facts.trained_delay_steps:

@@ -58,7 +58,8 @@ class ChunkTensors:
     """Everything that changes from chunk to chunk, on the model's device.
 
     frames: uint8 or float 0..255 (V, 3, S, S), primary before wrist; subgoal_view: whose future is predicted. noise (N, n, A). state,
-    state_mask: (1, state_dim) normalised and which of it exists, None if the model uses no state. guide: see :class:`Guide`.
+    state_mask: (1, state_dim) normalised and which of it exists, None if the model uses no state. guide: see :class:`Guide`. subgoal:
+    features (patches, F) the action expert reads in place of the predicted ones, to see what it makes of them; None reads the predicted.
     """
 
     frames: Tensor
@@ -68,6 +69,7 @@ class ChunkTensors:
     state_mask: Tensor | None = None
     guide: Guide | None = None
     subgoal_view: int = 0
+    subgoal: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -147,9 +149,8 @@ def for_embodiment(packed: PackedModel, row: int) -> PackedModel:
 def on_device(given: ChunkTensors, device: torch.device) -> ChunkTensors:
     """The tensors that change with every chunk on ``device``; the prompt is there already."""
     guide = given.guide and replace(given.guide, target=given.guide.target.to(device), mask=given.guide.mask.to(device))
-    moved = {
-        name: getattr(given, name).to(device) for name in ("frames", "noise", "state", "state_mask") if getattr(given, name) is not None
-    }
+    tensors = {name: getattr(given, name) for name in ("frames", "noise", "state", "state_mask", "subgoal")}
+    moved = {name: tensor.to(device) for name, tensor in tensors.items() if tensor is not None}
     return replace(given, guide=guide, **moved)
 
 
@@ -202,6 +203,6 @@ def act(
 ) -> Tensor:
     """Stage ``actions``: normalised chunks (N, n, A)."""
     guided = plan.guidance_scale != 1.0
-    context = head_context(packed.head, h_t, h_t1, h_vlm, guided)
+    context = head_context(packed.head, h_t, h_t1 if given.subgoal is None else given.subgoal, h_vlm, guided)
     prefix = tokens_before(packed.head, given.state, given.state_mask)
     return denoise(packed.head, given.noise, context, plan.tables, prefix, plan.guidance_scale, given.guide, velocity_of)

@@ -37,7 +37,9 @@ def capture_key(given: ChunkTensors, plan_key: Hashable) -> Hashable:
 
 
 def can_capture(given: ChunkTensors) -> bool:
-    """Work that differentiates through the network is not captured."""
+    """Neither work that differentiates through the network is captured, nor a subgoal of the caller's."""
+    if given.subgoal is not None:
+        return False
     return given.guide is None or given.guide.set_rows > 0 or given.guide.jacobian == "identity"
 
 

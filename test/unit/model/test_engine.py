@@ -125,6 +125,17 @@ def test_several_chunks_start_with_the_single_one(engine, case):
     np.testing.assert_allclose(many.h_t1, one.h_t1, atol=1e-6)
 
 
+def test_a_subgoal_may_be_given(engine, case):
+    free = infer(engine, case)
+    same = infer(engine, case, subgoal=free.h_t1)
+    np.testing.assert_allclose(same.actions, free.actions, atol=1e-6)
+    other = infer(engine, case, subgoal=free.h_t)
+    assert np.abs(other.normalised_actions - free.normalised_actions).max() > 1e-3
+    np.testing.assert_array_equal(other.h_t1, free.h_t1)
+    with pytest.raises(UserMistake, match=r"expected subgoal features of shape \(256, 48\), got \(3, 3\)"):
+        infer(engine, case, subgoal=np.zeros((3, 3), np.float32))
+
+
 def test_untrained_guidance_is_warned_of(engine, case):
     with pytest.warns(RuntimeWarning, match="unconditional embedding this checkpoint never trained"):
         guided = infer(engine, case, guidance_scale=1.5)
