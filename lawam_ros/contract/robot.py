@@ -125,6 +125,25 @@ class Proximity:
     clearance_m: float
 
 
+@dataclass(frozen=True)
+class Safety:
+    """What the executor asks of the operator's switches and of who else publishes (robot file, ``safety``).
+
+    deadman_required: motion only while ``lawam/deadman`` says true. estop_required: ``lawam/estop`` must keep talking; otherwise nobody
+    need publish it, though a true stops the arm all the same. max_age_s: longest silence of a required switch. second_chunk_publisher:
+    what a second publisher of chunks leads to, one of SECOND_PUBLISHER.
+    """
+
+    deadman_required: bool = False
+    estop_required: bool = False
+    max_age_s: float = 0.2
+    second_chunk_publisher: str = "warn"
+
+
+SECOND_PUBLISHER = ("warn", "stop")
+_SWITCH = ("off", "required")
+
+
 FOLLOWERS = ("own", "ruckig")
 """What may propose joint accelerations towards the targets, before the limits: the executor's own law, or the optional library."""
 
@@ -147,6 +166,7 @@ class Robot:
     joint_states_topic: str
     proximity: Proximity | None = None
     follower: str = "own"
+    safety: Safety = Safety()
 
     @property
     def joint_names(self) -> tuple[str, ...]:
@@ -199,6 +219,7 @@ def robot_from_mapping(mapping: dict[str, Any], where: str) -> Robot:
         joint_states_topic=topics.text("joint_states"),
         follower=fields.choice("follower", FOLLOWERS) if fields.has("follower") else FOLLOWERS[0],
         proximity=_proximity(fields.child("proximity"), [name for name, _ in fields.children("arms")]) if fields.has("proximity") else None,
+        safety=_safety(fields.child("safety")) if fields.has("safety") else Safety(),
     )
     if not robot.sim_command_topic.startswith("sim_controller/"):
         raise UserMistake(
@@ -292,6 +313,28 @@ def _proximity(fields: Fields, arms: list[str]) -> Proximity:
     proximity = Proximity(spheres=spheres, table_z_m=table_z_m, clearance_m=fields.number("clearance_m", 0.0, 1.0))
     fields.done()
     return proximity
+
+
+def _safety(fields: Fields) -> Safety:
+    """Every key may be left out."""
+    absent = Safety()
+    safety = Safety(
+        deadman_required=_required(fields, "deadman"),
+        estop_required=_required(fields, "estop"),
+        max_age_s=fields.number("max_age_s", 0.02, 10.0) if fields.has("max_age_s") else absent.max_age_s,
+        second_chunk_publisher=(
+            fields.choice("second_chunk_publisher", SECOND_PUBLISHER)
+            if fields.has("second_chunk_publisher")
+            else absent.second_chunk_publisher
+        ),
+    )
+    fields.done()
+    return safety
+
+
+def _required(fields: Fields, switch: str) -> bool:
+    """Whether the switch is asked for. YAML reads a bare ``off`` as false."""
+    return fields.has(switch) and fields.raw(switch) is not False and fields.choice(switch, _SWITCH) == "required"
 
 
 def _spheres(fields: Fields) -> Array:

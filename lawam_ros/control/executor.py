@@ -13,6 +13,7 @@ from lawam_ros.control.acceptance import Situation, judge_chunk
 from lawam_ros.control.ladder import Event, Rung, State, climb
 from lawam_ros.control.measured import MeasuredJoints
 from lawam_ros.control.motion import Motion
+from lawam_ros.control.operator_inputs import OperatorInputs
 from lawam_ros.control.tick_output import Status, TickOutput
 
 Array = NDArray[np.float64]
@@ -45,6 +46,7 @@ class ChunkExecutor:
         self._period_ns = contract.robot.tick_period_ns
         self._motion = Motion(contract.robot, urdf_text, contract.task.merge)
         self._measured = MeasuredJoints(contract.robot)
+        self._operator = OperatorInputs(contract.robot.safety)
         self._rung = Rung()
         self._stamp_ns = 0
         self._epoch = 0
@@ -74,17 +76,29 @@ class ChunkExecutor:
             self._raise_epoch(now_ns)
 
     def measured(self, stamp_ns: int, positions: Mapping[str, float]) -> None:
-        """Measured joint positions by URDF name (rad; fingers in m). A value that is not finite stops the arm."""
+        """Measured joint positions by URDF name (rad; fingers in m). One not finite or far outside its limits stops the arm."""
         before_ns = self._measured.stamp_ns
         self._measured.update(stamp_ns, positions)
         if self._measured.stamp_ns != before_ns:
             self._excused = False
         if self._measured.broken:
             self.request_stop("joint_states_invalid", stamp_ns)
+        elif self._measured.far_outside:
+            self.request_stop("joint_out_of_limits", stamp_ns)
 
     def heartbeat(self, now_ns: int) -> None:
         """The policy is alive. Its silence is watched from the first one after activation on."""
         self._heartbeat_ns = now_ns
+
+    def deadman(self, held: bool, now_ns: int) -> None:
+        """What the dead-man switch says; released stops the arm where the robot file requires it."""
+        self._operator.deadman(held, now_ns)
+        self._obey_operator(now_ns)
+
+    def estop(self, pressed: bool, now_ns: int) -> None:
+        """What the emergency stop says; pressed stops the arm."""
+        self._operator.estop(pressed, now_ns)
+        self._obey_operator(now_ns)
 
     def offer_chunk(self, chunk: ActionChunk, now_ns: int) -> str | None:
         """Take a chunk and release it at once, or refuse it. None: it runs; else a short reason."""
@@ -113,7 +127,7 @@ class ChunkExecutor:
             raise ActivationRefused(f"expected an inactive executor to activate, it is in {self._rung.state}; deactivate it first")
         if not self._instruction.strip():
             raise ActivationRefused("expected an instruction for the policy, got an empty one; pass instruction:='what to do'")
-        problem = self._measured.problem(now_ns)
+        problem = self._measured.problem(now_ns) or self._operator.problem(now_ns)
         if problem:
             raise ActivationRefused(problem)
         self._motion.start(self._measured.joints_rad, self._measured.openings_m)
@@ -153,7 +167,9 @@ class ChunkExecutor:
             return "the executor is being deactivated; activate it instead"
         if self._resting_since_ns is None:
             return "the arm has not come to rest yet; reset again when it stands"
-        problem = self._measured.problem(now_ns) or self._distance_problem() or self._policy_problem(now_ns)
+        problem = (
+            self._measured.problem(now_ns) or self._operator.problem(now_ns) or self._distance_problem() or self._policy_problem(now_ns)
+        )
         if problem:
             return problem
         self._motion.hold_here()
@@ -271,6 +287,9 @@ class ChunkExecutor:
         listening = now_ns >= self._deaf_until_ns
         if listening and self._measured.age_s(now_ns) > budgets.joint_state_age_s:
             self.request_stop("joint_states_lost", now_ns)
+        silent = self._operator.silent(now_ns) if listening else ""
+        if silent:
+            self.request_stop(silent, now_ns)
         if listening and self._heartbeat_ns is not None and (now_ns - self._heartbeat_ns) * 1e-9 > budgets.heartbeat_age_s:
             self.request_hold(ladder.POLICY_LOST, now_ns)
         off_s, self._off_track_since_ns = _lasting(self._distance_rad() > budgets.tracking_error_rad, self._off_track_since_ns, now_ns)
@@ -281,6 +300,11 @@ class ChunkExecutor:
         ik_s, self._ik_error_since_ns = _lasting(self._motion.ik_error_m > _IK_ERROR_M, self._ik_error_since_ns, now_ns)
         if ik_s > _IK_HOLD_S:
             self.request_hold(ladder.IK_ERROR, now_ns)
+
+    def _obey_operator(self, now_ns: int) -> None:
+        reason = self._operator.said()
+        if reason:
+            self.request_stop(reason, now_ns)
 
     def _distance_rad(self) -> float:
         return float(np.abs(self._motion.joints.position - self._measured.joints_rad).max())

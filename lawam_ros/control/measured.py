@@ -12,6 +12,9 @@ from lawam_ros.control.kinematics import Chain
 
 Array = NDArray[np.float64]
 
+FAR_OUTSIDE_RAD = 0.05
+"""Commands end at the limits and an arm follows closely: measured this far beyond them, either the joint or its reading is wrong."""
+
 
 def robot_state(robot: Robot, chains: Mapping[str, Chain], joints: Mapping[str, float]) -> tuple[dict[str, Pose], dict[str, float], Array]:
     """What a policy reads of one instant: TCP pose and gripper opening (m) per arm, and the joints (rad, robot order).
@@ -39,6 +42,9 @@ class MeasuredJoints:
         self.openings_m: dict[str, float] = {}
         self.stamp_ns: int | None = None
         self.broken = False
+        self.far_outside = False
+        self._lower_rad = np.concatenate([arm.limits.lower_rad for arm in robot.arms]) - FAR_OUTSIDE_RAD
+        self._upper_rad = np.concatenate([arm.limits.upper_rad for arm in robot.arms]) + FAR_OUTSIDE_RAD
         self.ignored = 0
         self._missing: tuple[str, ...] = self._names
 
@@ -47,7 +53,7 @@ class MeasuredJoints:
         return self.stamp_ns is not None
 
     def update(self, stamp_ns: int, positions: Mapping[str, float]) -> None:
-        """One joint_states message. ``broken`` tells whether it held values that are not finite."""
+        """One joint_states message. ``broken`` tells whether it held values that are not finite, ``far_outside`` beyond their limits."""
         known = [name for name in self._names if name in positions]
         self._update_grippers(positions)
         if not known:
@@ -58,6 +64,7 @@ class MeasuredJoints:
             return
         joints = np.array([positions[name] for name in self._names], dtype=float)
         self.broken = not bool(np.isfinite(joints).all())
+        self.far_outside = bool(((joints < self._lower_rad) | (joints > self._upper_rad)).any())
         if not self.broken:
             self.joints_rad, self.stamp_ns, self._missing = joints, stamp_ns, ()
 

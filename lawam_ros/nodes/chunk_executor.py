@@ -10,26 +10,31 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.qos import QoSProfile
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Header, String
+from std_msgs.msg import Bool, Header, String
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from lawam_ros.contract.errors import EXIT_CRITERION_MISSED, LawamError
+from lawam_ros.contract.errors import EXIT_CRITERION_MISSED, LawamError, UserMistake
 from lawam_ros.contract.load import Contract
 from lawam_ros.contract.paths import urdf_dir
 from lawam_ros.contract.records import ActionChunk
+from lawam_ros.contract.robot import Safety
 from lawam_ros.control.executor import ActivationRefused, ChunkExecutor, Status, TickOutput
 from lawam_ros.nodes import messages, qos
 from lawam_ros.nodes.inputs_node import inputs_node
 from lawam_ros.nodes.lock_step import LATENCY, LOCKSTEP, STEP_TOPIC, step_from_message
 from lawam_ros.nodes.managed import InputMissing, ManagedNode, run
+from lawam_ros.nodes.other_publishers import other_publishers
 from lawam_ros.nodes.parameters import Parameter
 from lawam_ros.nodes.priority import EXECUTOR, lock_memory, raise_priority
 from lawam_ros.nodes.stamp_clock import StampClock, follow, read_offset_ns
@@ -43,6 +48,8 @@ REFERENCE_HZ = Parameter("reference_hz", 50.0, "Rate of lawam/reference.", low=1
 TABLE = (INSTRUCTION, STATUS_HZ, REFERENCE_HZ, LOCKSTEP, LATENCY)
 
 _REST_TIMEOUT_S = 5.0
+_PUBLISHERS_S = 1.0
+CHUNK_TOPIC = "lawam/action_chunk"
 
 
 class ChunkExecutorNode(ManagedNode):
@@ -64,6 +71,9 @@ class ChunkExecutorNode(ManagedNode):
         self._counters: dict[str, int] = {}
         self._bad_messages = 0
         self._last_bad = ""
+        self._second_command = ""
+        self._second_chunks = ""
+        self._publishers_timer = self.create_timer(_PUBLISHERS_S, self._watch_publishers)
 
     def setup(self) -> None:
         self._contract = self.contract()
@@ -71,8 +81,10 @@ class ChunkExecutorNode(ManagedNode):
         path = urdf_dir() / robot.urdf
         if not path.is_file():
             raise LawamError(f"expected the robot description {robot.urdf} in the urdf folder, found none")
-        core = ChunkExecutor(self._contract, path.read_text(encoding="utf-8"))
-        self._core = core
+        stepped = bool(self.get_parameter("lockstep").value)
+        # Nobody's silence counts in stepped time, where all wait for each other.
+        obeyed = replace(self._contract, robot=replace(robot, safety=Safety())) if stepped else self._contract
+        core = self._core = ChunkExecutor(obeyed, path.read_text(encoding="utf-8"))
         self._names = messages.command_names(robot)
         self._command = self.create_publisher(JointTrajectory, robot.sim_command_topic, qos.COMMAND)
         self._reference = self.create_publisher(JointTrajectory, "lawam/reference", qos.REFERENCE)
@@ -88,7 +100,7 @@ class ChunkExecutorNode(ManagedNode):
         self._reference_every = max(1, round(robot.tick_hz / float(self.get_parameter("reference_hz").value)))
         self._status_every = max(1, round(robot.tick_hz / float(self.get_parameter("status_hz").value)))
         core.set_instruction(str(self.get_parameter("instruction").value), self._now_ns())
-        if self.get_parameter("lockstep").value:
+        if stepped:
             self._reference_every = self._status_every = 1
             self._stamps = StampClock(0)
             latency_ns = round(float(self.get_parameter("lockstep_latency_s").value) * 1e9)
@@ -99,7 +111,12 @@ class ChunkExecutorNode(ManagedNode):
             self._tick.start()
 
     def start(self) -> None:
-        self._check_single_publisher()
+        self._second_command = other_publishers(self, self._contract.robot.sim_command_topic, 1)
+        if self._second_command:  # two executors on one arm would interleave their set-points
+            raise UserMistake(self._second_command)
+        problem = self._publishers_problem()
+        if problem:
+            raise InputMissing(problem)
         with self._lock:
             assert self._core is not None
             try:
@@ -147,27 +164,46 @@ class ChunkExecutorNode(ManagedNode):
         values: dict[str, object] = {"state": status.state, "reason": status.reason, "rejected": status.rejected, **self._counters}
         values |= {"bad_messages": self._bad_messages, "last_bad_message": self._last_bad}
         values |= self._tick.statistics() if self._tick is not None else {}
-        return (status.reason if status.state in ("STOP", "LATCHED") else ""), values
+        return status.reason if status.state in ("STOP", "LATCHED") else "", values
 
-    def _check_single_publisher(self) -> None:
-        """Two executors on one arm would interleave their set-points."""
-        topic = self._contract.robot.sim_command_topic
-        others = self.count_publishers(topic) - 1
-        if others > 0:
-            raise LawamError(f"expected to be the only publisher of {topic}, found {others} more; stop the other executor")
+    def warning(self) -> str:
+        return self._second_chunks
+
+    def _publishers_problem(self) -> str:
+        """Why motion must not start or go on beside the other publishers that are there now; empty when it may."""
+        robot = self._contract.robot
+        self._second_command = other_publishers(self, robot.sim_command_topic, 1)
+        self._second_chunks = other_publishers(self, CHUNK_TOPIC, 1)
+        return self._second_command or (self._second_chunks if robot.safety.second_chunk_publisher == "stop" else "")
+
+    def _watch_publishers(self) -> None:
+        if self._core is None:
+            return
+        problem = self._publishers_problem()
+        if problem:
+            with self._lock:
+                if self._core is not None and self._core.status.state in ("RUN", "HOLD"):
+                    self.get_logger().error(problem)
+                    reason = "second_command_publisher" if self._second_command else "second_chunk_publisher"
+                    self._core.request_stop(reason, self._now_ns())
 
     def _start_motion_inputs(self, contract: Contract) -> None:
-        self._motion = inputs_node(self)
-        subscribe = self._motion.create_subscription
+        motion = self._motion = inputs_node(self)
+
+        def subscribe(type_: Any, topic: str, callback: Any, profile: QoSProfile) -> None:
+            motion.create_subscription(type_, topic, callback, profile, event_callbacks=self.mismatches.of_subscription(topic))
+
         stepped = self._stepped is not None
         subscribe(JointState, contract.robot.joint_states_topic, self._on_joint_states, qos.STEPPED if stepped else qos.SENSOR)
-        subscribe(JointTrajectory, "lawam/action_chunk", self._on_chunk, qos.CHUNK)
+        subscribe(JointTrajectory, CHUNK_TOPIC, self._on_chunk, qos.CHUNK)
         if stepped:
             subscribe(DiagnosticArray, STEP_TOPIC, self._on_step, qos.STEPPED)
         else:
             subscribe(Header, "lawam/heartbeat", self._on_heartbeat, qos.BEAT)
+            subscribe(Bool, "lawam/deadman", self._on_deadman, qos.BEAT)
         for profile in (qos.ANY_PUBLISHER, qos.LATCHED):
-            subscribe(String, "instruction", self._on_instruction, profile)
+            for type_, topic, callback in ((String, "instruction", self._on_instruction), (Bool, "lawam/estop", self._on_estop)):
+                motion.create_subscription(type_, topic, callback, profile, event_callbacks=self.mismatches.expected())
         self._motion_executor = SingleThreadedExecutor()
         self._motion_executor.add_node(self._motion)
         self._motion_thread = threading.Thread(target=self._motion_executor.spin, name="motion-inputs", daemon=True)
@@ -179,9 +215,14 @@ class ChunkExecutorNode(ManagedNode):
         except messages.BadMessage as error:
             self._count_bad(f"joint_states: {error}")
             return
-        with self._lock:
-            if self._core is not None:
-                self._core.measured(self._stamps.to_clock(messages.nanoseconds(message.header.stamp)), positions)
+        stamp_ns = self._stamps.to_clock(messages.nanoseconds(message.header.stamp))
+        if self._stepped is None:
+            now_ns = self._now_ns()
+            if stamp_ns - now_ns > self._contract.robot.budgets.future_stamp_s * 1e9:  # it would be young for as long after the last one
+                self._count_bad(f"joint_states: stamped {(stamp_ns - now_ns) * 1e-9:.2f} s in the future")
+                return
+            stamp_ns = min(stamp_ns, now_ns)
+        self._tell(lambda core: core.measured(stamp_ns, positions))
         if self._stepped is not None:
             self._stepped.ledger.arrived(self._stepped.topic, messages.nanoseconds(message.header.stamp))
             self._tick_when_complete(self._stepped)
@@ -266,15 +307,23 @@ class ChunkExecutorNode(ManagedNode):
         if self._last_output is not None:
             self._publish_status(self._core.status, self._stepped.now_ns)
 
-    def _on_heartbeat(self, message: Header) -> None:
+    def _tell(self, say: Callable[[ChunkExecutor], None]) -> None:
         with self._lock:
             if self._core is not None:
-                self._core.heartbeat(self._now_ns())
+                say(self._core)
+
+    def _on_heartbeat(self, message: Header) -> None:
+        self._tell(lambda core: core.heartbeat(self._now_ns()))
+
+    def _on_deadman(self, message: Bool) -> None:
+        self._tell(lambda core: core.deadman(message.data, self._now_ns()))
+
+    def _on_estop(self, message: Bool) -> None:
+        self._tell(lambda core: core.estop(message.data, self._now_ns()))
 
     def _on_instruction(self, message: String) -> None:
-        with self._lock:
-            if self._core is not None and message.data.strip():
-                self._core.set_instruction(message.data, self._now_ns())
+        if message.data.strip():
+            self._tell(lambda core: core.set_instruction(message.data, self._now_ns()))
 
     def _count_bad(self, what: str) -> None:
         self._bad_messages += 1
@@ -290,9 +339,11 @@ class ChunkExecutorNode(ManagedNode):
         return reply
 
     def _reset(self, reply: Trigger.Response) -> Trigger.Response:
-        with self._lock:
-            assert self._core is not None
-            refusal = self._core.reset(self._now_ns())
+        refusal: str | None = self._publishers_problem()
+        if not refusal:
+            with self._lock:
+                assert self._core is not None
+                refusal = self._core.reset(self._now_ns())
         reply.success, reply.message = refusal is None, refusal or "reset"
         return reply
 

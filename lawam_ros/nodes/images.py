@@ -10,7 +10,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from lawam_ros.contract.robot import Camera
 from lawam_ros.nodes import messages
-from lawam_ros.observe.image import CHANNELS, BadImage, check_size, rgb_from_bytes, rgb_from_compressed, rotate
+from lawam_ros.observe.image import CHANNELS, BadImage, check_layout, check_size, rgb_from_bytes, rgb_from_compressed, rotate
 
 
 @cache
@@ -42,8 +42,16 @@ def image_to_rgb(message: Image | CompressedImage, camera: Camera) -> NDArray[np
     else:
         raise BadImage(f"expected encoding {', '.join(CHANNELS)}, got {message.encoding!r}; others need cv_bridge, which is not installed")
     rgb = rotate(rgb, camera.rotate_deg)
-    check_size(rgb, camera.height, camera.width)
+    check_size(rgb.shape, camera.height, camera.width)
     return rgb
+
+
+def check_message(message: Image, camera: Camera) -> None:
+    """What can be told of an image before it is decoded. Raises BadImage as ``image_to_rgb`` would."""
+    if message.encoding in CHANNELS or bridge() is None:
+        check_layout(len(message.data), message.height, message.width, message.step, message.encoding)
+    size = (message.height, message.width)
+    check_size(size[::-1] if camera.rotate_deg % 180 else size, camera.height, camera.width)
 
 
 def rgb_to_image(rgb: NDArray[np.uint8], stamp_ns: int, frame_id: str) -> Image:

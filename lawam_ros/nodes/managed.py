@@ -5,9 +5,11 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.srv import ChangeState
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
@@ -16,6 +18,7 @@ from lawam_ros.contract.errors import EXIT_CRITERION_MISSED, EXIT_DONE, LawamErr
 from lawam_ros.contract.load import Contract, load_contract
 from lawam_ros.nodes import messages, parameters, qos
 from lawam_ros.nodes.parameters import Parameter
+from lawam_ros.nodes.qos_mismatches import QosMismatches
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -37,6 +40,7 @@ class ManagedNode(LifecycleNode):
     """
 
     def __init__(self, name: str, table: tuple[Parameter, ...]) -> None:
+        self.mismatches = QosMismatches()
         super().__init__(name)
         parameters.declare(self, parameters.COMMON + table)
         self.finished = threading.Event()
@@ -46,6 +50,8 @@ class ManagedNode(LifecycleNode):
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.DIAGNOSTICS)
         self._diagnostics_timer = self.create_timer(DIAGNOSTICS_S, self._publish_diagnostics)
         self._autostart_timer = self.create_timer(0.01, self._autostart) if self.get_parameter("autostart").value else None
+        self._change_state = self._service_change_state.callback
+        self._service_change_state.callback = self._on_change_state
         self._kept = (*self.publishers, *self.subscriptions, *self.services)
 
     def contract(self) -> Contract:
@@ -68,6 +74,20 @@ class ManagedNode(LifecycleNode):
     def report(self) -> tuple[str, dict[str, object]]:
         """Problem in words (empty when all is well) and values for /diagnostics."""
         return "", {}
+
+    def warning(self) -> str:
+        """What is no fault yet, in words for /diagnostics; empty when there is nothing."""
+        return ""
+
+    def create_publisher(self, msg_type: Any, topic: str, *arguments: Any, **options: Any) -> Any:
+        """As in rclpy; subscriptions it cannot serve are named in /diagnostics."""
+        options.setdefault("event_callbacks", self.mismatches.of_publisher(topic))
+        return super().create_publisher(msg_type, topic, *arguments, **options)
+
+    def create_subscription(self, msg_type: Any, topic: str, *arguments: Any, **options: Any) -> Any:
+        """As in rclpy; publishers it cannot hear are named in /diagnostics."""
+        options.setdefault("event_callbacks", self.mismatches.of_subscription(topic))
+        return super().create_subscription(msg_type, topic, *arguments, **options)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         return self._transition("configure", self.setup, undo=self._release, configured=True, active=False)
@@ -97,9 +117,21 @@ class ManagedNode(LifecycleNode):
         if self._configured:
             self._transition("release", self._release, configured=False, active=False)
 
+    def _on_change_state(self, request: ChangeState.Request, reply: ChangeState.Response) -> ChangeState.Response:
+        """A transition that this state does not have is refused; rclpy would raise, which ends the node, in motion too."""
+        available = [number for number, *_ in self._state_machine.available_transitions]
+        if not request.transition.label and request.transition.id not in available:
+            self.get_logger().warning(
+                f"refused transition {request.transition.id}: not available in {self._state_machine.current_state[1]}"
+            )
+            reply.success = False
+            return reply
+        return self._change_state(request, reply)
+
     def _release(self) -> None:
         """Back to before setup: left alone, what it made would be there twice after the next one, and count as another publisher."""
         self.teardown()
+        self.mismatches.forget()
         for publisher in [p for p in self.publishers if p not in self._kept]:
             self.destroy_publisher(publisher)
         for subscription in [s for s in self.subscriptions if s not in self._kept]:
@@ -159,7 +191,8 @@ class ManagedNode(LifecycleNode):
         if not self._configured:
             return
         problem, values = self.report()
-        self._diagnostics.publish(messages.diagnostics(self.get_clock().now().nanoseconds, self.get_name(), problem, values))
+        warning = "; ".join(text for text in (self.warning(), self.mismatches.warning()) if text)
+        self._diagnostics.publish(messages.diagnostics(self.get_clock().now().nanoseconds, self.get_name(), problem, values, warning))
 
 
 def run(make_node: Callable[[], ManagedNode]) -> int:

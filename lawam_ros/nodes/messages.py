@@ -199,12 +199,12 @@ def values_by_key(status: DiagnosticStatus) -> dict[str, str]:
     return {item.key: item.value for item in status.values}
 
 
-def diagnostics(stamp_ns: int, name: str, problem: str, values: Mapping[str, object]) -> DiagnosticArray:
-    """One entry, OK or ERROR; ``level`` is an octet and wants bytes."""
+def diagnostics(stamp_ns: int, name: str, problem: str, values: Mapping[str, object], warning: str = "") -> DiagnosticArray:
+    """One entry: ERROR with a problem, WARN with only a warning, else OK; ``level`` is an octet and wants bytes."""
     status = DiagnosticStatus(
-        level=DiagnosticStatus.ERROR if problem else DiagnosticStatus.OK,
+        level=DiagnosticStatus.ERROR if problem else DiagnosticStatus.WARN if warning else DiagnosticStatus.OK,
         name=str(name),
-        message=problem or "ok",
+        message="; ".join(text for text in (problem, warning) if text) or "ok",
         hardware_id="lawam_ros",
         values=key_values(values),
     )

@@ -4,7 +4,6 @@ Subscriptions only copy messages into buffers; one worker thread aligns, infers 
 that it tells whether the process lives, not whether an inference is quick.
 """
 
-import math
 import queue
 import sys
 import threading
@@ -22,18 +21,20 @@ from trajectory_msgs.msg import JointTrajectory
 
 from lawam_ros.contract.errors import EnvironmentLacks, LawamError, UserMistake
 from lawam_ros.contract.paths import urdf_dir
-from lawam_ros.contract.records import ActionChunk, Observation, Pose, Subgoal
+from lawam_ros.contract.records import ActionChunk, Observation, Subgoal
 from lawam_ros.control.kinematics import Chain
 from lawam_ros.control.lock_step import FAILED, INFER, LookRule
 from lawam_ros.control.measured import robot_state
 from lawam_ros.nodes import messages, qos
+from lawam_ros.nodes.camera_input import CameraInputs, in_words
+from lawam_ros.nodes.commanded_rows import CommandedRows
 from lawam_ros.nodes.images import image_to_rgb
 from lawam_ros.nodes.lock_step import LATENCY, LOCKSTEP, OBSERVED_TOPIC, STEP_TOPIC, TIMEOUT, step_from_message
 from lawam_ros.nodes.managed import ManagedNode, run
 from lawam_ros.nodes.parameters import Parameter
 from lawam_ros.nodes.status import ExecutorStatus, status_from_message
 from lawam_ros.nodes.stepped_looks import SteppedLooks
-from lawam_ros.observe.alignment import JOINT_STATES, Aligned, NotAligned, align, pose_at
+from lawam_ros.observe.alignment import JOINT_STATES, Aligned, NotAligned, align
 from lawam_ros.observe.image import BadImage
 from lawam_ros.observe.timed_buffer import TimedBuffer
 from lawam_ros.policies.choose import choose_policy
@@ -77,8 +78,9 @@ class PolicyNode(ManagedNode):
         self._waiting_for = ""
         self._waiting_since_s: float | None = None
         self._failures = 0
-        self._bad_images: dict[str, int] = {}
-        self._bad_image_reason = ""
+        self._not_aligned = 0
+        self._cameras: CameraInputs | None = None
+        self._troubled: list[list[str]] = [[], []]
 
     def setup(self) -> None:
         contract = self._contract = self.contract()
@@ -89,16 +91,14 @@ class PolicyNode(ManagedNode):
         self._policy = choose_policy(checkpoint, contract, self._device(), str(self.get_parameter("precision").value))
         self._policy.warm_up()
         names = task.policy.primary_cameras + task.policy.wrist_cameras
-        self._images: dict[str, TimedBuffer[Image]] = {
-            name: TimedBuffer(frames_kept(robot.camera(name).rate_hz, robot.budgets.camera_age_s)) for name in names
-        }
+        self._lockstep = bool(self.get_parameter("lockstep").value)
+        self._cameras = CameraInputs(robot, names, self._lockstep)
+        self._images = self._cameras.buffers
         self._topics = {f"camera {name}": self.resolve_topic_name(robot.camera(name).topic) for name in names}
         self._topics[JOINT_STATES] = self.resolve_topic_name(robot.joint_states_topic)
         self._joint_names = robot.joint_names + tuple(joint for arm in robot.arms for joint in arm.gripper.joints)
         self._joints: TimedBuffer[Mapping[str, float]] = TimedBuffer(400)
-        self._poses: dict[str, TimedBuffer[Pose]] = {arm.name: TimedBuffer(600) for arm in robot.arms}
-        self._grippers: TimedBuffer[dict[str, float]] = TimedBuffer(600)
-        self._lockstep = bool(self.get_parameter("lockstep").value)
+        self._commanded = CommandedRows(robot)
         self._latency_s = float(self.get_parameter("lockstep_latency_s").value)
         self._looks: SteppedLooks | None = None
         self._to_look: queue.SimpleQueue[tuple[int, Aligned[Image] | NotAligned, ExecutorStatus]] = queue.SimpleQueue()
@@ -111,12 +111,10 @@ class PolicyNode(ManagedNode):
         subscribe(DiagnosticArray, "lawam/status", self._on_status, qos.STEPPED_STATUS if self._lockstep else qos.LATCHED)
         subscribe(JointTrajectory, "lawam/reference", self._on_reference, qos.REFERENCE)
         for name in names:
-            # A simulation stamps exposures exactly.
-            callback = self._image_callback(name, 0.0 if self._lockstep else robot.camera(name).latency_s)
-            subscribe(Image, robot.camera(name).topic, callback, qos.STEPPED if self._lockstep else qos.IMAGE_IN)
+            subscribe(Image, robot.camera(name).topic, self._image_callback(name), qos.STEPPED if self._lockstep else qos.IMAGE_IN)
         for arm in robot.arms:
             topic = f"lawam/reference_pose/{arm.name}"
-            subscribe(PoseStamped, topic, self._pose_callback(self._poses[arm.name]), qos.REFERENCE)
+            subscribe(PoseStamped, topic, self._commanded.pose_callback(arm.name), qos.REFERENCE)
         if self._lockstep:
             latency_ns, period_ns = round(self._latency_s * 1e9), round(task.policy.replan_period_s * 1e9)
             primary = self._topics[f"camera {task.policy.primary_cameras[0]}"]
@@ -144,14 +142,28 @@ class PolicyNode(ManagedNode):
 
     def report(self) -> tuple[str, dict[str, object]]:
         values: dict[str, object] = {"chunks": self._sequence, "waiting_for": self._waiting_for, "failures": self._failures}
-        values["refused_image"] = self._bad_image_reason
-        values |= {f"bad_images_{name}": count for name, count in self._bad_images.items()}
+        values["not_aligned"] = self._not_aligned
+        values["refused_image"] = in_words(self._cameras.refusals()) if self._cameras else ""
+        values |= self._cameras.dropped() if self._cameras else {}
         for name, samples in (("chunk_ms", self._chunk_ms), ("observation_to_chunk_ms", self._latency_ms)):
             if samples:
                 values[f"{name}_p50"], values[f"{name}_p99"] = (float(np.percentile(list(samples), q)) for q in (50, 99))
         values |= {f"stage_ms_{name}": float(ms) for name, ms in self._stage_ms.items()}
         problem = "" if self._status is not None else "no lawam/status yet: is the chunk executor running?"
-        return problem or self._waiting_for or self._bad_image_reason, values
+        return problem or in_words(self._camera_troubles()) or self._waiting_for, values
+
+    def warning(self) -> str:
+        return in_words(self._cameras.warnings()) if self._cameras else ""
+
+    def _camera_troubles(self) -> dict[str, str]:
+        return self._cameras.troubles(self.get_clock().now().nanoseconds) if self._cameras else {}
+
+    def _tell_troubles(self) -> None:
+        """A camera's trouble is published as it comes and goes, not at the next turn of the diagnostics."""
+        troubled = [list(self._camera_troubles()), list(self._cameras.warnings() if self._cameras else ())]
+        if troubled != self._troubled:
+            self._troubled = troubled
+            self._publish_diagnostics()
 
     def _device(self) -> str:
         import torch
@@ -164,18 +176,16 @@ class PolicyNode(ManagedNode):
             raise EnvironmentLacks("parameter device: cuda was asked for, torch sees none; use device:=cpu or install torch with CUDA")
         return ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
 
-    def _image_callback(self, name: str, latency_s: float) -> Any:
-        latency_ns, topic = round(latency_s * 1e9), self._topics[f"camera {name}"]
+    def _image_callback(self, name: str) -> Any:
+        assert self._cameras is not None
+        camera, topic = self._cameras[name], self._topics[f"camera {name}"]
 
         def on_image(message: Image) -> None:
-            stamp_ns = messages.nanoseconds(message.header.stamp)
-            self._images[name].push(stamp_ns - latency_ns, message)
-            self._stepped_arrival(topic, stamp_ns)
+            joints = self._joints.newest()
+            camera.arrived(message, self.get_clock().now().nanoseconds, None if joints is None else joints.value)
+            self._stepped_arrival(topic, messages.nanoseconds(message.header.stamp))
 
         return on_image
-
-    def _pose_callback(self, buffer: TimedBuffer[Pose]) -> Any:
-        return lambda message: buffer.push(messages.nanoseconds(message.header.stamp), messages.pose_from_message(message))
 
     def _on_joint_states(self, message: JointState) -> None:
         try:
@@ -190,7 +200,7 @@ class PolicyNode(ManagedNode):
         except messages.BadMessage as error:
             self.get_logger().warning(f"lawam/reference dropped: {error}", throttle_duration_sec=1.0)
             return
-        self._grippers.push(command.stamp_ns, command.gripper_m)
+        self._commanded.command(command)
 
     def _on_status(self, message: DiagnosticArray) -> None:
         try:
@@ -235,13 +245,17 @@ class PolicyNode(ManagedNode):
         last_look_ns = 0
         period_ns = round(self._contract.task.policy.replan_period_s * 1e9)
         while self._running.is_set():
+            self._tell_troubles()
             status = self._status
             if status is None or not status.wants_chunks:
                 time.sleep(0.005)
                 continue
             aligned = align(self._images, self._joints, self.get_clock().now().nanoseconds, self._contract.robot.budgets)
             if isinstance(aligned, NotAligned):
-                self._wait(f"{aligned.stream} (topic {self._topics[aligned.stream]}): {aligned.reason}")
+                self._not_aligned += 1
+                dropped = self.warning()
+                text = f"{aligned.stream} (topic {self._topics[aligned.stream]}): {aligned.reason}"
+                self._wait(f"{text} ({dropped})" if dropped else text)
                 continue
             absent = [name for name in self._joint_names if name not in aligned.joints]
             if absent:
@@ -293,7 +307,6 @@ class PolicyNode(ManagedNode):
             self._failures = 0
             return True
         except BadImage as error:
-            self._bad_image_reason = str(error)
             self.get_logger().error(f"image refused: {error}", throttle_duration_sec=2.0)
         except Exception as error:  # the executor holds without chunks; the worker tries again, more slowly each time, and then gives up
             self._failures += 1
@@ -326,9 +339,9 @@ class PolicyNode(ManagedNode):
             try:
                 images[name] = image_to_rgb(message, robot.camera(name))
             except BadImage as error:
-                self._bad_images[name] = self._bad_images.get(name, 0) + 1
+                if self._cameras:
+                    self._cameras[name].watch.refused(self.get_clock().now().nanoseconds, str(error))
                 raise BadImage(f"camera {name}: {error}") from error
-        self._bad_image_reason = ""
         tcp, gripper_m, joints_rad = robot_state(robot, self._chains, aligned.joints)
         return Observation(
             stamp_ns=aligned.stamp_ns,
@@ -342,24 +355,9 @@ class PolicyNode(ManagedNode):
         )
 
     def _reference_at(self, stamp_ns: int) -> Reference | None:
-        """Commanded rows at the observation's instant; usually there already, waited for when the executor is behind."""
-        deadline = time.monotonic() + (float(self.get_parameter("lockstep_timeout_s").value) if self._lockstep else _REFERENCE_WAIT_S)
-        while True:
-            late = time.monotonic() > deadline
-            skew_s = self._contract.robot.budgets.camera_joint_skew_s if late else 0.0  # interpolated, or in the end the newest before
-            rows = {}
-            gripper = self._grippers.newest_until(stamp_ns)
-            if self._lockstep and gripper is not None and gripper.stamp_ns != stamp_ns:
-                gripper = None  # the one of this instant is on its way
-            for arm in self._contract.robot.arms:
-                pose = pose_at(self._poses[arm.name], stamp_ns, skew_s)
-                if pose is not None and gripper is not None:
-                    rows[arm.name] = np.concatenate([pose.position_m, pose.quat_xyzw, [gripper.value[arm.name]]])
-            if len(rows) == len(self._contract.robot.arms):
-                return rows
-            if late:
-                return None
-            time.sleep(0.002)
+        """Commanded rows at the observation's instant."""
+        wait_s = float(self.get_parameter("lockstep_timeout_s").value) if self._lockstep else _REFERENCE_WAIT_S
+        return self._commanded.at(stamp_ns, wait_s, exact=self._lockstep)
 
     def _publish(self, inference: Inference, reference: Reference, stamp_ns: int, epoch: int) -> None:
         targets = self._policy.place(inference, reference)
@@ -387,11 +385,6 @@ class PolicyNode(ManagedNode):
         for publisher, features in ((self._current, subgoal.current), (self._predicted, subgoal.predicted)):
             if publisher.get_subscription_count() > 0:
                 publisher.publish(messages.features_to_message(features, subgoal.stamp_ns, subgoal.camera))
-
-
-def frames_kept(rate_hz: float, camera_age_s: float) -> int:
-    """Images of one camera to remember: those that a slower camera's newest, still young enough image may belong to."""
-    return max(8, math.ceil(rate_hz * camera_age_s) + 2)
 
 
 def due(stamp_ns: int, last_look_ns: int, period_ns: int, epoch_stamp_ns: int) -> bool:

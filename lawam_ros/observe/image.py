@@ -23,13 +23,19 @@ class BadImage(ValueError):
     """An image that cannot be used; ``str(error)`` says what was expected and what came."""
 
 
-def rgb_from_bytes(data: memoryview | bytes, height: int, width: int, step: int, encoding: str) -> NDArray[np.uint8]:
-    """RGB copy (height, width, 3) of an image whose rows are ``step`` bytes apart. Raises BadImage."""
+def check_layout(size: int, height: int, width: int, step: int, encoding: str) -> None:
+    """Raises BadImage unless ``size`` bytes hold such an image."""
     if encoding not in CHANNELS:
         raise BadImage(f"expected encoding {', '.join(CHANNELS)}, got {encoding!r}")
     row = width * CHANNELS[encoding]
-    if height < 1 or width < 1 or step < row or len(data) < height * step:
-        raise BadImage(f"expected {height} rows of at least {row} bytes, got step {step} and {len(data)} bytes")
+    if height < 1 or width < 1 or step < row or size < height * step:
+        raise BadImage(f"expected {height} rows of at least {row} bytes, got step {step} and {size} bytes")
+
+
+def rgb_from_bytes(data: memoryview | bytes, height: int, width: int, step: int, encoding: str) -> NDArray[np.uint8]:
+    """RGB copy (height, width, 3) of an image whose rows are ``step`` bytes apart. Raises BadImage."""
+    check_layout(len(data), height, width, step, encoding)
+    row = width * CHANNELS[encoding]
     pixels = np.frombuffer(data, np.uint8, count=height * step).reshape(height, step)[:, :row]
     pixels = np.ascontiguousarray(pixels.reshape(height, width, CHANNELS[encoding]))
     code = _TO_RGB[encoding]
@@ -51,7 +57,7 @@ def rotate(image: NDArray[np.uint8], rotate_deg: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.rot90(image, _QUARTER_TURNS[rotate_deg])) if rotate_deg else image
 
 
-def check_size(image: NDArray[np.uint8], height: int, width: int) -> None:
-    """Raises BadImage unless the image has the contract's size."""
-    if image.shape[:2] != (height, width):
-        raise BadImage(f"expected {width}x{height} pixels as in the robot file, got {image.shape[1]}x{image.shape[0]}")
+def check_size(shape: tuple[int, ...], height: int, width: int) -> None:
+    """Raises BadImage unless an image of this shape, as mounted, has the contract's size."""
+    if shape[:2] != (height, width):
+        raise BadImage(f"expected {width}x{height} pixels as in the robot file, got {shape[1]}x{shape[0]}")

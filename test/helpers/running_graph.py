@@ -30,7 +30,9 @@ class Graph:
         while not condition():
             assert time.monotonic() - started < seconds, f"waited {seconds} s for {what}; last status {self.client.status}"
             time.sleep(0.005)
-        return time.monotonic() - started
+        took_s = time.monotonic() - started
+        print(f"{what}: {took_s * 1e3:.0f} ms")
+        return took_s
 
     def state(self) -> str:
         return self.client.status.state if self.client.status else ""

@@ -4,10 +4,11 @@ import copy
 
 import numpy as np
 import pytest
+import yaml
 
 from lawam_ros.contract.errors import UserMistake
 from lawam_ros.contract.paths import config_dir
-from lawam_ros.contract.robot import DEFAULT_FRACTION, robot_from_mapping
+from lawam_ros.contract.robot import DEFAULT_FRACTION, Safety, robot_from_mapping
 from lawam_ros.contract.task import task_from_mapping
 from lawam_ros.contract.yaml_fields import load_yaml
 
@@ -28,6 +29,15 @@ def test_a_file_that_says_nothing_gets_the_defaults():
     assert task_from_mapping(raw, "task").merge == "replace"
 
 
+def test_safety_is_off_unless_the_robot_file_says_otherwise():
+    raw = mapping("franka_panda")
+    assert robot_from_mapping(raw, "robot").safety == Safety(False, False, 0.2, "warn")
+    raw["safety"] = yaml.safe_load("{deadman: required, estop: off}")
+    assert robot_from_mapping(raw, "robot").safety == Safety(deadman_required=True)
+    raw["safety"] = {"estop": "required", "max_age_s": 0.1, "second_chunk_publisher": "stop"}
+    assert robot_from_mapping(raw, "robot").safety == Safety(False, True, 0.1, "stop")
+
+
 def test_two_arms_and_what_they_must_not_touch():
     robot = robot_from_mapping(mapping("two_pandas"), "robot")
     assert [arm.name for arm in robot.arms] == ["left", "right"] and len(robot.joint_names) == 14
@@ -45,6 +55,8 @@ def test_two_arms_and_what_they_must_not_touch():
         ("two_pandas", lambda m: m["proximity"]["spheres"].update(middle={"a": [0.0, 0.0, 0.0, 0.1]}), "arms out of left, right"),
         ("two_pandas", lambda m: m["proximity"]["spheres"]["left"].update(wrist=[0.0, 0.0, 0.0, 0.0]), "radii above 0"),
         ("two_pandas", lambda m: m["proximity"].pop("clearance_m"), "clearance_m' is missing"),
+        ("franka_panda", lambda m: m.update(safety={"deadman": "on"}), "expected one of off, required"),
+        ("franka_panda", lambda m: m.update(safety={"estop": "off", "age_s": 1.0}), "unknown key"),
         ("franka_panda", lambda m: m.update(follower="mine"), "expected one of own, ruckig"),
         ("franka_panda", lambda m: m["arms"]["arm"]["limits"].update(fraction=1.5), "fraction"),
     ],

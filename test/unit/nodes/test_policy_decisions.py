@@ -4,7 +4,8 @@ import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 messages are not installed")
 
-from lawam_ros.nodes.policy import due, frames_kept
+from lawam_ros.nodes.camera_input import frames_kept
+from lawam_ros.nodes.policy import due
 from lawam_ros.policies.noise import noise_seed
 
 MS = 1_000_000

@@ -107,6 +107,6 @@ def test_turns_are_clockwise(degrees: int, corner: tuple[int, int]) -> None:
 
 def test_another_size_than_the_contract_says_is_refused() -> None:
     image = np.zeros((240, 320, 3), np.uint8)
-    check_size(image, 240, 320)
+    check_size(image.shape, 240, 320)
     with pytest.raises(BadImage, match="expected 240x320 pixels as in the robot file, got 320x240"):
-        check_size(image, 320, 240)
+        check_size(image.shape, 320, 240)
