@@ -3,7 +3,6 @@
 import argparse
 import json
 import tempfile
-from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
@@ -38,16 +37,14 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from lawam_ros.training.distributed import joined_processes
-    from lawam_ros.training.repeated_flow import fast_cpu_attention
     from lawam_ros.training.throughput import measure_throughput
 
     if args.threads:
         torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory(prefix="lawam_bench_") as folder, joined_processes(args.device) as processes:
         plan = plan_of(args, Path(folder) / "run")
-        with fast_cpu_attention() if processes.device.type == "cpu" else nullcontext():
-            stage = ready_stage(args.stage, plan, processes)
-            found = measure_throughput(plan, stage, processes, args.warmup, args.steps, Path(folder))
+        stage = ready_stage(args.stage, plan, processes)
+        found = measure_throughput(plan, stage, processes, args.warmup, args.steps, Path(folder))
         report = {
             "stage": args.stage,
             "device": torch.cuda.get_device_name(processes.device) if processes.device.type == "cuda" else "cpu",

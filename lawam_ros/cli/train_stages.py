@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,13 +99,12 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from lawam_ros.training.distributed import joined_processes
-    from lawam_ros.training.repeated_flow import fast_cpu_attention
     from lawam_ros.training.stage_loop import run_stage
 
     if args.threads:
         torch.set_num_threads(args.threads)
     plan = plan_of(args)
-    with joined_processes(args.device) as processes, fast_cpu_attention() if processes.device.type == "cpu" else nullcontext():
+    with joined_processes(args.device) as processes:
         checkpoint = run_stage(plan, ready_stage(args.stage, plan, processes), processes)
     if processes.first:
         print(checkpoint)

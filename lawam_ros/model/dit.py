@@ -3,6 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lawam_ros.model.attention import attention
 from lawam_ros.model.config import FlowConfig
 from lawam_ros.model.position_codes import denoising_time_code
 
@@ -60,7 +61,7 @@ class _Attention(nn.Module):
 
     def forward(self, x: Tensor, key_value: KeyValue, mask: Tensor | None) -> Tensor:
         """x (B, T, dim); mask boolean, broadcastable to (B, heads, T, S), True = attend."""
-        mixed = F.scaled_dot_product_attention(self._split(self.to_q(x)), *key_value, attn_mask=mask)
+        mixed = attention(self._split(self.to_q(x)), *key_value, mask)
         output, dropout = self.to_out
         return dropout(output(mixed.transpose(1, 2).flatten(2)))
 

@@ -103,6 +103,6 @@ def image_patches(frames: Tensor, patch: int, merge: int, temporal: int = 2) -> 
     rows, columns = height // (patch * merge), width // (patch * merge)
     # Reordered before the conversion: uint8 moves a quarter of the memory.
     blocks = frames.reshape(count, channels, rows, merge, patch, columns, merge, patch).permute(0, 2, 5, 3, 6, 1, 4, 7).contiguous()
-    blocks = (blocks.to(torch.float32) - 127.5) / 127.5
+    blocks = blocks.to(torch.float32).sub_(127.5).div_(127.5)
     blocks = blocks[:, :, :, :, :, :, None].expand(-1, -1, -1, -1, -1, -1, temporal, -1, -1)
     return blocks.reshape(count, rows * columns * merge * merge, channels * temporal * patch * patch)

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lawam_ros.model.attention import attention as attend
 from lawam_ros.model.config import LamConfig
 from lawam_ros.model.embodiment_linear import EmbodimentMlp
 from lawam_ros.model.position_codes import inverse_dynamics_code, world_model_code
@@ -60,8 +61,8 @@ def _masked_layer(layer: nn.TransformerEncoderLayer, x: Tensor, visual: int) -> 
     qkv = F.linear(layer.norm1(x), attention.in_proj_weight, attention.in_proj_bias)
     query, key, value = qkv.view(batch, tokens, 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
     dropout = attention.dropout if layer.training else 0.0
-    among = F.scaled_dot_product_attention(query[:, :, :visual], key[:, :, :visual], value[:, :, :visual], dropout_p=dropout)
-    to_all = F.scaled_dot_product_attention(query[:, :, visual:], key, value, dropout_p=dropout)
+    among = attend(query[:, :, :visual], key[:, :, :visual], value[:, :, :visual], dropout=dropout)
+    to_all = attend(query[:, :, visual:], key, value, dropout=dropout)
     mixed = torch.cat([among, to_all], dim=2).transpose(1, 2).reshape(batch, tokens, dim)
     x = x + layer.dropout1(attention.out_proj(mixed))
     return x + layer.dropout2(layer.linear2(layer.dropout(F.relu(layer.linear1(layer.norm2(x))))))
@@ -142,7 +143,7 @@ class _WorldModelBlock(nn.Module):
         qkv = F.linear(y, attention.in_proj_weight, attention.in_proj_bias)
         query, key, value = qkv.view(batch, tokens, 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
         dropout = attention.dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
+        mixed = attend(query, key, value, dropout=dropout)
         return attention.out_proj(mixed.transpose(1, 2).reshape(batch, tokens, dim))
 
 

@@ -6,15 +6,21 @@ fault) raises on import and would take the model with it. A torchvision that is 
 
 import sys
 
+from lawam_ros.model.attention import LANGUAGE_ATTENTION, language_attention
+
 _hide = "torchvision" not in sys.modules
 if _hide:
     # What makes an import of it fail, and transformers remember that it is not there.
     sys.modules["torchvision"] = None  # type: ignore[assignment]
 try:
-    from transformers import AutoTokenizer, DINOv3ViTConfig, DINOv3ViTModel, Qwen3VLConfig
+    from transformers import AttentionInterface, AttentionMaskInterface, AutoTokenizer, DINOv3ViTConfig, DINOv3ViTModel, Qwen3VLConfig
+    from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
     from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLModel
 finally:
     if _hide:
         del sys.modules["torchvision"]
+
+AttentionInterface.register(LANGUAGE_ATTENTION, language_attention)
+AttentionMaskInterface.register(LANGUAGE_ATTENTION, ALL_MASK_ATTENTION_FUNCTIONS["sdpa"])
 
 __all__ = ["AutoTokenizer", "DINOv3ViTConfig", "DINOv3ViTModel", "Qwen3VLConfig", "Qwen3VLModel"]

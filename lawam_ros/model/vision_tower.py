@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lawam_ros.model.attention import attention as attend
+
 
 def tower_tables(grid: int, merge: int, learned_side: int, head_dim: int, theta: float = 10000.0) -> dict[str, Tensor]:
     """Tables for a grid x grid image, tokens in merge x merge blocks, T = grid * grid.
@@ -62,7 +64,7 @@ def _attention(attention: nn.Module, x: Tensor, cosine: Tensor, sine: Tensor) ->
     count, tokens, width = x.shape
     query, key, value = attention.qkv(x).view(count, tokens, 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
     query, key = _rotate(query, cosine, sine), _rotate(key, cosine, sine)
-    mixed = F.scaled_dot_product_attention(query, key, value)
+    mixed = attend(query, key, value)
     return attention.proj(mixed.transpose(1, 2).reshape(count, tokens, width))
 
 

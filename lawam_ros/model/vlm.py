@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lawam_ros.model.attention import LANGUAGE_ATTENTION
 from lawam_ros.model.image_preparation import image_patches
 from lawam_ros.model.prompt import PromptBatch
 from lawam_ros.model.transformers_parts import Qwen3VLConfig, Qwen3VLModel
@@ -25,7 +26,7 @@ class QwenAdapter(nn.Module):
         content["text_config"] = dict(content["text_config"]) | {"num_hidden_layers": language_layers}
         config = Qwen3VLConfig(**content)
         config.text_config.use_cache = False
-        config._attn_implementation = "sdpa"
+        config._attn_implementation = LANGUAGE_ATTENTION
         self.model = Qwen3VLModel(config)
         vision = config.vision_config
         self.patch, self.merge, self.temporal = vision.patch_size, vision.spatial_merge_size, vision.temporal_patch_size

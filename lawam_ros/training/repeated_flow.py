@@ -4,29 +4,12 @@ Flow matching profits from many noise samples, and they are cheap if the context
 become queries of one attention over its context. The result equals ``FlowHead.velocity`` on a context tiled once per sample.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lawam_ros.model.dit import DitBlock, KeyValue
 from lawam_ros.model.flow_head import FlowContext, FlowHead
 from lawam_ros.model.position_codes import physical_time_code
-
-
-@contextmanager
-def fast_cpu_attention() -> Iterator[None]:
-    """Attention as plain matrix products. On CPUs and at the short lengths of the small profile their backward pass is several times faster
-    than that of the fused kernel; on other devices nothing changes for the better, so use it for CPU training only."""
-    before = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()
-    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)
-    try:
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(before)
 
 
 def repeated_velocity(

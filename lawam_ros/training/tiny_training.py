@@ -36,7 +36,6 @@ from lawam_ros.training.recordings import (
     statistics_of,
     window_rows,
 )
-from lawam_ros.training.repeated_flow import fast_cpu_attention
 from lawam_ros.training.run_state import NamedParameters, RunState, load_state, save_state, with_prefix, without_prefix
 from lawam_ros.training.samples import denormalise
 from lawam_ros.training.schedule import step_generators
@@ -92,15 +91,14 @@ def train_tiny(contract: Contract, config: ModelConfig, data: TinyData, out: Pat
     """Train and return the checkpoint folder. Raises UserMistake for unusable data or an ``out`` that holds another run."""
     stored = _stored_state(out, resume)
     run = prepare_run(contract, config, data, out, recipe)
-    with fast_cpu_attention():
-        stage = stored.facts["stage"] if stored else WORLD_MODEL
-        if stored:
-            run.model.load_state_dict(without_prefix("weights", stored.tensors), strict=False)
-        run.metrics.start(STAGE_ORDER, stage, int(stored.facts["progress"]["step"]) if stored else 0)
-        if stage == WORLD_MODEL:
-            _train_world_model(run, stored)
-            stored = None
-        _train_policy(run, stored)
+    stage = stored.facts["stage"] if stored else WORLD_MODEL
+    if stored:
+        run.model.load_state_dict(without_prefix("weights", stored.tensors), strict=False)
+    run.metrics.start(STAGE_ORDER, stage, int(stored.facts["progress"]["step"]) if stored else 0)
+    if stage == WORLD_MODEL:
+        _train_world_model(run, stored)
+        stored = None
+    _train_policy(run, stored)
     plot_metrics(out / METRICS_FILE, out / PLOT_FILE)
     return write_checkpoint(run)
 

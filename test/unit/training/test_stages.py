@@ -13,7 +13,7 @@ from lawam_ros.training.flow_draws import FlowDraws, draw_flow
 from lawam_ros.training.freezing import FreezePolicy, freeze_policy, stage1_parameters, stage2_parameters, train_only
 from lawam_ros.training.losses import masked_flow_loss
 from lawam_ros.training.policy_options import PolicyOptions, ScheduledSampling, policy_options
-from lawam_ros.training.repeated_flow import fast_cpu_attention, repeated_velocity
+from lawam_ros.training.repeated_flow import repeated_velocity
 from lawam_ros.training.stage1 import WorldModelBatch, WorldModelOptions, world_model_losses
 from lawam_ros.training.stage2 import PolicyBatch, policy_trace
 from lawam_ros.training.tokenizer import train_tokenizer
@@ -111,13 +111,12 @@ def test_losses_fall_on_a_small_batch(model, config):
     batch, parameters = policy_batch(config), stage2_parameters(model, TRAINED)
     optimiser = torch.optim.AdamW(parameters.values(), lr=3e-3)
     curve = []
-    with fast_cpu_attention():
-        for _ in range(80):
-            losses = losses_of(model, config, batch=batch)
-            optimiser.zero_grad()
-            losses["total"].backward()
-            optimiser.step()
-            curve.append({name: float(value.detach()) for name, value in losses.items()})
+    for _ in range(80):
+        losses = losses_of(model, config, batch=batch)
+        optimiser.zero_grad()
+        losses["total"].backward()
+        optimiser.step()
+        curve.append({name: float(value.detach()) for name, value in losses.items()})
     for term in ("flow", "perceptual", "distill"):
         assert curve[-1][term] < 0.8 * curve[0][term], term
 
@@ -153,13 +152,10 @@ def test_repeats_equal_a_tiled_batch(model, config, hz, per_token):
         assert output.attention_mask is not None
         context = model.flow.context(*batch.features.unbind(1), output.h_vlm, output.attention_mask)
         ours = repeated_velocity(model.flow, x, bucket, context, frequency, batch.embodiment_id, batch.state)
-        with fast_cpu_attention():
-            fast = repeated_velocity(model.flow, x, bucket, context, frequency, batch.embodiment_id, batch.state)
         for repeat in range(repeats):
             expected = model.flow.velocity(x[:, repeat], bucket[:, repeat], context, frequency, batch.embodiment_id, batch.state)
             valid = int(1.2 * hz)
             torch.testing.assert_close(ours[:, repeat, :valid], expected[:, :valid], atol=1e-5, rtol=1e-4)
-            torch.testing.assert_close(fast[:, repeat, :valid], expected[:, :valid], atol=1e-5, rtol=1e-4)
 
 
 def test_a_future_that_is_not_detached_trains_the_world_model(model, config):
