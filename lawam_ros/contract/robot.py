@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lawam_ros.contract.errors import UserMistake
+from lawam_ros.contract.records import Pose
+from lawam_ros.contract.rotations import quat_normalise
 from lawam_ros.contract.yaml_fields import Fields
 
 Array = NDArray[np.float64]
@@ -85,8 +87,19 @@ class Arm:
 
 
 @dataclass(frozen=True)
+class CameraMount:
+    """Where a camera sits: the URDF link that carries it, and its optical frame in that link (x right and y down in its own picture)."""
+
+    link: str
+    optical: Pose
+
+
+@dataclass(frozen=True)
 class Camera:
-    """A colour camera: its default topic (relative), expected image size, mounting rotation and calibrated exposure-to-stamp latency."""
+    """A colour camera: its default topic (relative), expected image size, mounting rotation and calibrated exposure-to-stamp latency.
+
+    mount: from calibration; None where only TF knows, or nobody.
+    """
 
     name: str
     topic: str
@@ -95,6 +108,12 @@ class Camera:
     rate_hz: float
     rotate_deg: int
     latency_s: float
+    mount: CameraMount | None = None
+
+    @property
+    def info_topic(self) -> str:
+        """Topic of the calibration, beside that of the images."""
+        return self.topic.removesuffix("/compressed").rpartition("/")[0] + "/camera_info"
 
 
 @dataclass(frozen=True)
@@ -298,11 +317,22 @@ def _camera(name: str, fields: Fields) -> Camera:
         rate_hz=fields.number("rate_hz", 1.0, 240.0),
         rotate_deg=fields.integer("rotate_deg", 0, 270),
         latency_s=fields.number("latency_s", 0.0, 1.0),
+        mount=_mount(fields.child("mount")) if fields.has("mount") else None,
     )
     if camera.rotate_deg % 90:
         raise UserMistake(f"camera {name}: expected rotate_deg 0, 90, 180 or 270, got {camera.rotate_deg}")
     fields.done()
     return camera
+
+
+def _mount(fields: Fields) -> CameraMount:
+    try:
+        quat_xyzw = quat_normalise(fields.vector("quat_xyzw", 4))
+    except ValueError as error:
+        raise UserMistake(f"camera mount: {error}") from error
+    mount = CameraMount(link=fields.text("link"), optical=Pose(position_m=fields.vector("position_m", 3), quat_xyzw=quat_xyzw))
+    fields.done()
+    return mount
 
 
 def _proximity(fields: Fields, arms: list[str]) -> Proximity:

@@ -1,7 +1,5 @@
 """Forward kinematics and Jacobian of one serial arm read from a URDF."""
 
-import math
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,7 +7,7 @@ from numpy.typing import NDArray
 
 from lawam_ros.contract.errors import UserMistake
 from lawam_ros.contract.records import Pose
-from lawam_ros.control import scalar_rotations
+from lawam_ros.control import scalar_rotations, urdf
 
 Array = NDArray[np.float64]
 
@@ -47,10 +45,10 @@ class Chain:
         constants: list[Array] = []
         pending = np.eye(4)
         for joint in _path(urdf_text, base_frame, tcp_frame):
-            pending = pending @ _origin(joint)
+            pending = pending @ urdf.origin(joint)
             kind = joint.get("type")
             if kind in ("revolute", "continuous"):
-                align = _turn_z_to(_axis(joint))
+                align = _turn_z_to(urdf.axis(joint))
                 names.append(str(joint.get("name")))
                 constants.append(pending @ align)
                 pending = align.T
@@ -112,67 +110,21 @@ def fixed_transform(urdf_text: str, base_frame: str, frame: str) -> Array:
     for joint in _path(urdf_text, base_frame, frame):
         if joint.get("type") != "fixed":
             raise UserMistake(f"robot description: expected fixed joints from '{base_frame}' to '{frame}', got '{joint.get('name')}'")
-        out = out @ _origin(joint)
+        out = out @ urdf.origin(joint)
     return out
 
 
-def _path(urdf_text: str, base_frame: str, tip_frame: str) -> list[ElementTree.Element]:
+def _path(urdf_text: str, base_frame: str, tip_frame: str) -> list[urdf.Joint]:
     """Joints from base to tip."""
-    try:
-        root = ElementTree.fromstring(urdf_text)
-    except ElementTree.ParseError as error:
-        raise UserMistake(f"robot description: expected URDF, got text that is not XML ({error})") from error
-    parents = {_attribute(joint, "child", "link"): joint for joint in root.findall("joint")}
-    path: list[ElementTree.Element] = []
+    parents = {urdf.attribute(joint, "child", "link"): joint for joint in urdf.joints(urdf_text)}
+    path: list[urdf.Joint] = []
     frame = tip_frame
     while frame != base_frame:
         if frame not in parents or len(path) > len(parents):
             raise UserMistake(f"robot description: no way from frame '{base_frame}' to '{tip_frame}', stopped at '{frame}'; check the URDF")
         path.append(parents[frame])
-        frame = _attribute(parents[frame], "parent", "link")
+        frame = urdf.attribute(parents[frame], "parent", "link")
     return path[::-1]
-
-
-def _attribute(joint: ElementTree.Element, tag: str, name: str) -> str:
-    element = joint.find(tag)
-    value = None if element is None else element.get(name)
-    if value is None:
-        raise UserMistake(f"robot description: joint '{joint.get('name')}' has no <{tag} {name}=...>")
-    return value
-
-
-def _numbers(joint: ElementTree.Element, tag: str, name: str, default: str) -> Array:
-    element = joint.find(tag)
-    text = default if element is None else element.get(name, default)
-    try:
-        values = np.array([float(part) for part in text.split()])
-    except ValueError:
-        values = np.empty(0)
-    if values.shape != (3,) or not np.all(np.isfinite(values)):
-        raise UserMistake(f"robot description: joint '{joint.get('name')}', {tag} {name}: expected three finite numbers, got {text!r}")
-    return values
-
-
-def _origin(joint: ElementTree.Element) -> Array:
-    """URDF origin: xyz in m, rpy about fixed axes, R = Rz(yaw) Ry(pitch) Rx(roll)."""
-    roll, pitch, yaw = _numbers(joint, "origin", "rpy", "0 0 0")
-    cr, sr, cp, sp, cy, sy = math.cos(roll), math.sin(roll), math.cos(pitch), math.sin(pitch), math.cos(yaw), math.sin(yaw)
-    out = np.eye(4)
-    out[:3, :3] = [
-        [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
-        [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],
-        [-sp, cp * sr, cp * cr],
-    ]
-    out[:3, 3] = _numbers(joint, "origin", "xyz", "0 0 0")
-    return out
-
-
-def _axis(joint: ElementTree.Element) -> Array:
-    axis = _numbers(joint, "axis", "xyz", "1 0 0")
-    length = float(np.linalg.norm(axis))
-    if length < 1e-6:
-        raise UserMistake(f"robot description: joint '{joint.get('name')}' has an axis of zero length")
-    return axis / length
 
 
 def _turn_z_to(axis: Array) -> Array:

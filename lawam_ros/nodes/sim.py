@@ -76,10 +76,7 @@ class SimNode(ManagedNode):
         self._description = self.create_publisher(String, "robot_description", qos.LATCHED)
         self._description.publish(String(data=(urdf_dir() / robot.urdf).read_text(encoding="utf-8")))
         self._images = {camera.name: self.create_publisher(Image, camera.topic, qos.IMAGE_OUT) for camera in robot.cameras}
-        self._infos = {
-            camera.name: self.create_publisher(CameraInfo, camera.topic.rsplit("/", 1)[0] + "/camera_info", qos.SENSOR)
-            for camera in robot.cameras
-        }
+        self._infos = {camera.name: self.create_publisher(CameraInfo, camera.info_topic, qos.SENSOR) for camera in robot.cameras}
         self._reset_service = self.create_service(Trigger, "sim/reset", self._on_reset)
         self._reset()
         self._inputs = inputs_node(self)

@@ -46,9 +46,34 @@ def test_two_arms_and_what_they_must_not_touch():
     np.testing.assert_array_equal(robot.proximity.spheres["left"][0], [0.0, 0.0, -0.03, 0.025])
 
 
+def test_a_camera_may_say_where_it_sits():
+    raw = mapping("franka_panda")
+    raw["cameras"]["wrist"]["mount"]["quat_xyzw"] = [0.0, 0.0, 0.0, 2.0]
+    del raw["cameras"]["front"]["mount"]
+    robot = robot_from_mapping(raw, "robot")
+    assert robot.camera("front").mount is None and robot.camera("wrist").mount.link == "panda_hand"
+    np.testing.assert_array_equal(robot.camera("wrist").mount.optical.quat_xyzw, [0.0, 0.0, 0.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("topic", "info"),
+    [
+        ("camera/front/image_raw", "camera/front/camera_info"),
+        ("camera/front/image_raw/compressed", "camera/front/camera_info"),
+        ("/cam/color/image_rect_raw", "/cam/color/camera_info"),
+    ],
+)
+def test_the_calibration_is_beside_the_images(topic, info):
+    raw = mapping("franka_panda")
+    raw["cameras"]["front"]["topic"] = topic
+    assert robot_from_mapping(raw, "robot").camera("front").info_topic == info
+
+
 @pytest.mark.parametrize(
     ("robot", "change", "said"),
     [
+        ("franka_panda", lambda m: m["cameras"]["front"]["mount"].update(quat_xyzw=[0.0, 0.0, 0.0, 0.0]), "quaternion of non-zero"),
+        ("franka_panda", lambda m: m["cameras"]["front"]["mount"].update(frame="panda_hand"), "unknown key"),
         ("franka_fr3", lambda m: m["arms"]["arm"]["limits"]["velocity_envelope"].pop("offset_rad_s"), "offset_rad_s' is missing"),
         ("franka_fr3", lambda m: m["arms"]["arm"]["limits"]["velocity_envelope"].update(deceleration_rad_s2=[0.0] * 7), "above 0"),
         ("franka_fr3", lambda m: m["arms"]["arm"]["limits"]["velocity_envelope"].update(ofset=1), "unknown key"),
