@@ -1,4 +1,4 @@
-"""Every conversion between the package's records and ROS messages.
+"""Every conversion between the package's records and ROS messages; those from messages are in ``contract/wire.py``.
 
 Scalars are wrapped in ``float()``, ``int()``, ``str()``: the generated classes send anything else as garbage unless their checks are on.
 """
@@ -17,23 +17,21 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from lawam_ros.contract.records import ActionChunk, JointCommand, Pose
 from lawam_ros.contract.robot import Robot
+from lawam_ros.contract.wire import RESERVED
+from lawam_ros.contract.wire import BadMessage as BadMessage
+from lawam_ros.contract.wire import chunk_from_message as chunk_from_message
+from lawam_ros.contract.wire import command_from_message as command_from_message
+from lawam_ros.contract.wire import command_names as command_names
+from lawam_ros.contract.wire import joint_positions as joint_positions
+from lawam_ros.contract.wire import nanoseconds as nanoseconds
+from lawam_ros.contract.wire import pose_from_message as pose_from_message
+from lawam_ros.contract.wire import values_by_key as values_by_key
 
 Array = NDArray[np.float64]
-
-RESERVED = ("chunk/sequence", "chunk/epoch", "chunk/committed_steps", "chunk/contract")
-_MAX_EXACT_INTEGER = 2**53
-
-
-class BadMessage(ValueError):
-    """A message that cannot be what it should be; ``str(error)`` is the reason that goes into status and counters."""
 
 
 def stamp(nanoseconds: int) -> Time:
     return Time(sec=int(nanoseconds // 1_000_000_000), nanosec=int(nanoseconds % 1_000_000_000))
-
-
-def nanoseconds(time: Time | Duration) -> int:
-    return int(time.sec) * 1_000_000_000 + int(time.nanosec)
 
 
 def duration(seconds: float) -> Duration:
@@ -55,38 +53,6 @@ def chunk_to_message(chunk: ActionChunk) -> JointTrajectory:
     return JointTrajectory(header=header(chunk.stamp_ns, chunk.frame_id), joint_names=[*chunk.components, *RESERVED], points=points)
 
 
-def chunk_from_message(message: JointTrajectory) -> ActionChunk:
-    """Chunk of a message. Raises BadMessage where rows and names do not fit or a reserved component is missing, varying or no integer."""
-    names = list(message.joint_names)
-    if not 1 <= len(message.points) <= 512:
-        raise BadMessage("points")
-    if any(names.count(name) != 1 for name in RESERVED):
-        raise BadMessage("components")
-    if any(len(point.positions) != len(names) for point in message.points):
-        raise BadMessage("components")
-    rows = np.array([point.positions for point in message.points], dtype=float)
-    own = [i for i, name in enumerate(names) if name not in RESERVED]
-    sequence, epoch, committed, crc = (_constant_integer(rows[:, names.index(name)]) for name in RESERVED)
-    return ActionChunk(
-        stamp_ns=nanoseconds(message.header.stamp),
-        frame_id=str(message.header.frame_id),
-        components=tuple(names[i] for i in own),
-        values=rows[:, own],
-        time_from_start_s=np.array([nanoseconds(point.time_from_start) * 1e-9 for point in message.points]),
-        sequence=sequence,
-        epoch=epoch,
-        committed_steps=committed,
-        contract_crc=crc,
-    )
-
-
-def _constant_integer(column: Array) -> int:
-    first = float(column[0])
-    if not np.all(column == first) or not 0 <= first < _MAX_EXACT_INTEGER or first != int(first):
-        raise BadMessage("reserved_components")
-    return int(first)
-
-
 def command_to_message(command: JointCommand, robot: Robot, stamp_ns: int, names: list[str]) -> JointTrajectory:
     """One stamped point with grippers included; ``names`` is ``command_names(robot)``, kept by the caller to save building it per tick."""
     openings = [float(command.gripper_m[arm.name]) for arm in robot.arms]
@@ -99,29 +65,6 @@ def command_to_message(command: JointCommand, robot: Robot, stamp_ns: int, names
     return JointTrajectory(header=header(stamp_ns, robot.base_frame), joint_names=names, points=[point])
 
 
-def command_names(robot: Robot) -> list[str]:
-    """Joint names in robot order, then ``<arm>/gripper`` per arm."""
-    return [*robot.joint_names, *(f"{arm.name}/gripper" for arm in robot.arms)]
-
-
-def command_from_message(message: JointTrajectory, robot: Robot) -> JointCommand:
-    """Set-point of a ``lawam/reference`` or ``sim_controller/joint_trajectory`` message. Raises BadMessage when something is missing."""
-    names = list(message.joint_names)
-    if len(message.points) != 1 or any(name not in names for name in command_names(robot)):
-        raise BadMessage("components")
-    point = message.points[0]
-    if not len(point.positions) == len(point.velocities) == len(point.accelerations) == len(names):
-        raise BadMessage("components")
-    order = [names.index(joint) for joint in robot.joint_names]
-    return JointCommand(
-        stamp_ns=nanoseconds(message.header.stamp),
-        positions_rad=np.array(point.positions)[order],
-        velocities_rad_s=np.array(point.velocities)[order],
-        accelerations_rad_s2=np.array(point.accelerations)[order],
-        gripper_m={arm.name: float(point.positions[names.index(f"{arm.name}/gripper")]) for arm in robot.arms},
-    )
-
-
 def pose_to_message(pose: Pose, stamp_ns: int, frame_id: str) -> PoseStamped:
     message = PoseStamped(header=header(stamp_ns, frame_id))
     x, y, z = (float(v) for v in pose.position_m)
@@ -129,11 +72,6 @@ def pose_to_message(pose: Pose, stamp_ns: int, frame_id: str) -> PoseStamped:
     qx, qy, qz, qw = (float(v) for v in pose.quat_xyzw)
     message.pose.orientation.x, message.pose.orientation.y, message.pose.orientation.z, message.pose.orientation.w = qx, qy, qz, qw
     return message
-
-
-def pose_from_message(message: PoseStamped) -> Pose:
-    p, q = message.pose.position, message.pose.orientation
-    return Pose(position_m=np.array([p.x, p.y, p.z]), quat_xyzw=np.array([q.x, q.y, q.z, q.w]))
 
 
 def joint_state_to_message(stamp_ns: int, positions: Mapping[str, float], velocities: Mapping[str, float]) -> JointState:
@@ -144,16 +82,6 @@ def joint_state_to_message(stamp_ns: int, positions: Mapping[str, float], veloci
         position=array.array("d", [float(positions[n]) for n in names]),
         velocity=array.array("d", [float(velocities[n]) for n in names]),
     )
-
-
-def joint_positions(message: JointState) -> dict[str, float]:
-    """Positions by name. Raises BadMessage for a repeated name or vectors that do not fit the names."""
-    names = list(message.name)
-    if len(set(names)) != len(names):
-        raise BadMessage("joint name repeated")
-    if len(message.position) != len(names):
-        raise BadMessage("joint positions do not fit the names")
-    return dict(zip(names, map(float, message.position), strict=True))
 
 
 def camera_info(image: Image, focal_px: float) -> CameraInfo:
@@ -193,10 +121,6 @@ def key_values(values: Mapping[str, object]) -> list[KeyValue]:
 
 def _text(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def values_by_key(status: DiagnosticStatus) -> dict[str, str]:
-    return {item.key: item.value for item in status.values}
 
 
 def diagnostics(stamp_ns: int, name: str, problem: str, values: Mapping[str, object], warning: str = "") -> DiagnosticArray:
