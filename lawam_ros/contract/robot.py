@@ -1,12 +1,14 @@
 """A robot as the rest of the package sees it, read from ``config/robots/<name>.yaml``."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lawam_ros.contract.errors import UserMistake
+from lawam_ros.contract.official import Official, official_from_fields
 from lawam_ros.contract.records import Pose
 from lawam_ros.contract.rotations import quat_normalise
 from lawam_ros.contract.yaml_fields import Fields
@@ -169,7 +171,11 @@ FOLLOWERS = ("own", "ruckig")
 
 @dataclass(frozen=True)
 class Robot:
-    """Everything about a robot that a policy, the executor and the simulation must agree on. follower: one of FOLLOWERS."""
+    """Everything about a robot that a policy, the executor and the simulation must agree on. follower: one of FOLLOWERS.
+
+    standing_joints: URDF joints that nobody here moves (lift, head), and where they stand (m or rad). official: None where the vendor and
+    the official checkpoints say nothing about it.
+    """
 
     name: str
     description: str
@@ -186,6 +192,8 @@ class Robot:
     proximity: Proximity | None = None
     follower: str = "own"
     safety: Safety = Safety()
+    standing_joints: Mapping[str, float] = field(default_factory=dict)
+    official: Official | None = None
 
     @property
     def joint_names(self) -> tuple[str, ...]:
@@ -223,6 +231,7 @@ def robot_from_mapping(mapping: dict[str, Any], where: str) -> Robot:
     fields = Fields(mapping, where)
     embodiment = fields.child("embodiment")
     topics = fields.child("topics")
+    arm_names = [name for name, _ in fields.children("arms")]
     robot = Robot(
         name=fields.text("name"),
         description=fields.text("description"),
@@ -237,8 +246,10 @@ def robot_from_mapping(mapping: dict[str, Any], where: str) -> Robot:
         sim_command_topic=topics.text("sim_command"),
         joint_states_topic=topics.text("joint_states"),
         follower=fields.choice("follower", FOLLOWERS) if fields.has("follower") else FOLLOWERS[0],
-        proximity=_proximity(fields.child("proximity"), [name for name, _ in fields.children("arms")]) if fields.has("proximity") else None,
+        proximity=_proximity(fields.child("proximity"), arm_names) if fields.has("proximity") else None,
         safety=_safety(fields.child("safety")) if fields.has("safety") else Safety(),
+        standing_joints=_standing(fields.child("standing_joints")) if fields.has("standing_joints") else {},
+        official=official_from_fields(fields.child("official"), arm_names) if fields.has("official") else None,
     )
     if not robot.sim_command_topic.startswith("sim_controller/"):
         raise UserMistake(
@@ -343,6 +354,12 @@ def _proximity(fields: Fields, arms: list[str]) -> Proximity:
     proximity = Proximity(spheres=spheres, table_z_m=table_z_m, clearance_m=fields.number("clearance_m", 0.0, 1.0))
     fields.done()
     return proximity
+
+
+def _standing(fields: Fields) -> dict[str, float]:
+    joints = {name: fields.number(name, -100.0, 100.0) for name in fields.names()}
+    fields.done()
+    return joints
 
 
 def _safety(fields: Fields) -> Safety:

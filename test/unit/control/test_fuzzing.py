@@ -18,6 +18,7 @@ from lawam_ros.control.run_judge import judge_run
         ("franka_panda", 24_000),
         ("franka_fr3", 12_000),
         ("two_pandas", 12_000),
+        ("quanta_x1", 12_000),
         pytest.param("franka_panda", 100_000, marks=pytest.mark.long),
         pytest.param("franka_fr3", 60_000, marks=pytest.mark.long),
         pytest.param("two_pandas", 60_000, marks=pytest.mark.long),
