@@ -47,11 +47,13 @@ setup(
     install_requires=[
         "av",
         "matplotlib",
+        "mcap",
         "mujoco>=3.3",
         "numpy>=2.0",
         "opencv-python-headless",
         "pyarrow",
         "pyyaml",
+        "rosbags",
         "safetensors",
         "supervisor",
         "tokenizers",
