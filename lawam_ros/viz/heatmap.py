@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 Features = NDArray[np.float32]
 Rgb = NDArray[np.uint8]
 
+_ROUND_DOWN = -0.5 + 1e-4
+"""Added before OpenCV rounds, so that it cuts off as the official implementation does."""
+
 
 @dataclass(frozen=True)
 class HeatmapStyle:
@@ -34,27 +37,25 @@ def similarity_map(predicted: Features, anchor: Features, grid_hw: tuple[int, in
     return (_unit(predicted) @ anchor).reshape(grid_hw).astype(np.float32)
 
 
-def overlay(frame: Rgb, cosine: NDArray[np.float32], style: HeatmapStyle) -> Rgb:
-    """Heatmap drawn over the frame: bilinear (corners not aligned), jet colours."""
-    height, width = frame.shape[:2]
-    resized = cv2.resize(cosine, (width, height), interpolation=cv2.INTER_LINEAR)
-    level = np.clip((resized - style.low) / (style.high - style.low), 0.0, 1.0)
-    colour = jet(level)
-    mixed = (1.0 - style.alpha) * frame.astype(np.float32) + style.alpha * colour
-    return np.clip(mixed, 0, 255).astype(np.uint8)
+def overlay(frame: Rgb, values: NDArray[np.float32], style: HeatmapStyle) -> Rgb:
+    """Map (rows, columns) drawn over the frame (H, W, 3): bilinear (corners not aligned), jet colours from ``low`` to ``high``."""
+    resized = np.asarray(cv2.resize(values, frame.shape[1::-1], interpolation=cv2.INTER_LINEAR), dtype=np.float32)
+    mixed = cv2.addWeighted(frame, 1.0 - style.alpha, jet(resized, style.low, style.high), style.alpha, _ROUND_DOWN)
+    return np.asarray(mixed, dtype=np.uint8)
 
 
-def jet(level: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Matplotlib's ``jet`` at 0..1, as whole numbers 0..255 (..., 3)."""
-    index = np.clip((level * 256).astype(int), 0, 255)
-    return _jet_table()[index]
+def jet(values: NDArray[np.float32], low: float, high: float) -> Rgb:
+    """Matplotlib's ``jet`` of values (H, W) between low and high, (H, W, 3)."""
+    per_level = 256.0 / (high - low)
+    level = cv2.convertScaleAbs(np.maximum(values, np.float32(low)), alpha=per_level, beta=_ROUND_DOWN - per_level * low)
+    return np.asarray(cv2.applyColorMap(level, _jet_table()), dtype=np.uint8)
 
 
 @cache
-def _jet_table() -> NDArray[np.float32]:
+def _jet_table() -> Rgb:
     import matplotlib
 
-    return np.round(255.0 * matplotlib.colormaps["jet"](np.arange(256))[:, :3]).astype(np.float32)
+    return np.round(255.0 * matplotlib.colormaps["jet"](np.arange(256))[:, None, :3]).astype(np.uint8)
 
 
 def _unit(features: Features) -> Features:

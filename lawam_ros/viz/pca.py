@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,3 +35,14 @@ def colours(features: Features, basis: PcaBasis, grid_hw: tuple[int, int]) -> ND
     coordinates = (features - basis.mean) @ basis.components / basis.scale
     level = 1.0 / (1.0 + np.exp(-GAIN * coordinates))
     return np.round(255.0 * level).astype(np.uint8).reshape(*grid_hw, 3)
+
+
+def pca_pair(
+    current: Features, predicted: Features, basis: PcaBasis, grid_hw: tuple[int, int], size_hw: tuple[int, int]
+) -> NDArray[np.uint8]:
+    """Present and predicted features beside each other in the same colours, (H, 2 W, 3); a patch is a rectangle of one colour."""
+    height, width = size_hw
+    panels = [
+        cv2.resize(colours(tokens, basis, grid_hw), (width, height), interpolation=cv2.INTER_NEAREST) for tokens in (current, predicted)
+    ]
+    return np.concatenate(panels, axis=1)

@@ -22,7 +22,7 @@ def subgoal_row(frame: Rgb, now: Features, true: Features, predicted: Features, 
     maps = [overlay(frame, similarity_map(features, anchor, grid_hw), style) for features in (true, predicted)]
     error = np.linalg.norm(predicted - true, axis=-1) / max(2.0 * float(change.mean()), 1e-9)
     level = cv2.resize(error.reshape(grid_hw).astype(np.float32), frame.shape[1::-1], interpolation=cv2.INTER_NEAREST)
-    return np.concatenate([frame, *maps, jet(np.clip(level, 0.0, 1.0)).astype(np.uint8)], axis=1)
+    return np.concatenate([frame, *maps, jet(level, 0.0, 1.0)], axis=1)
 
 
 def subgoal_sheet(rows: Sequence[Rgb]) -> Rgb:
