@@ -96,11 +96,15 @@ class CameraMount:
     optical: Pose
 
 
+COMPRESSED = "/compressed"
+"""How the topic of compressed images ends, as image_transport names it."""
+
+
 @dataclass(frozen=True)
 class Camera:
     """A colour camera: its default topic (relative), expected image size, mounting rotation and calibrated exposure-to-stamp latency.
 
-    mount: from calibration; None where only TF knows, or nobody.
+    topic: raw images, or JPEG and PNG where it ends in COMPRESSED. mount: from calibration; None where only TF knows, or nobody.
     """
 
     name: str
@@ -115,7 +119,11 @@ class Camera:
     @property
     def info_topic(self) -> str:
         """Topic of the calibration, beside that of the images."""
-        return self.topic.removesuffix("/compressed").rpartition("/")[0] + "/camera_info"
+        return self.topic.removesuffix(COMPRESSED).rpartition("/")[0] + "/camera_info"
+
+    @property
+    def is_compressed(self) -> bool:
+        return self.topic.endswith(COMPRESSED)
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lawam_ros.contract.errors import UserMistake
-from lawam_ros.contract.robot import Camera, Robot
+from lawam_ros.contract.robot import COMPRESSED, Camera, Robot
 from lawam_ros.contract.wire import BadMessage
 from lawam_ros.data.bag_reader import Topic
 from lawam_ros.observe.image import BadImage, check_size, rgb_from_bytes, rgb_from_compressed, rotate
 
-COMPRESSED = "/compressed"
 _IMAGE, _COMPRESSED_IMAGE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 
 
@@ -48,7 +47,7 @@ def bag_streams(topics: Mapping[str, Topic], robot: Robot, remap: Mapping[str, s
         return find_topic(topics, name, remap, types)
 
     cameras = {
-        camera.name: find(camera.topic + COMPRESSED, _COMPRESSED_IMAGE) or find(camera.topic, _IMAGE, _COMPRESSED_IMAGE)
+        camera.name: find(camera.topic, _IMAGE, _COMPRESSED_IMAGE) or find(_other_transport(camera.topic), _IMAGE, _COMPRESSED_IMAGE)
         for camera in robot.cameras
     }
     poses = {arm.name: find(f"lawam/reference_pose/{arm.name}", "geometry_msgs/msg/PoseStamped") for arm in robot.arms}
@@ -67,6 +66,10 @@ def bag_streams(topics: Mapping[str, Topic], robot: Robot, remap: Mapping[str, s
         episodes=find("lawam/episode", "std_msgs/msg/String"),
         world=find("sim/status", "diagnostic_msgs/msg/DiagnosticArray"),
     )
+
+
+def _other_transport(topic: str) -> str:
+    return topic.removesuffix(COMPRESSED) if topic.endswith(COMPRESSED) else topic + COMPRESSED
 
 
 def find_topic(topics: Mapping[str, Topic], name: str, remap: Mapping[str, str], types: Sequence[str] = ()) -> Topic | None:

@@ -3,13 +3,15 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from sensor_msgs.msg import Image
+import numpy as np
+from numpy.typing import NDArray
+from sensor_msgs.msg import CompressedImage
 
 from lawam_ros.contract.robot import Camera, Robot
 from lawam_ros.nodes import messages
-from lawam_ros.nodes.images import check_message
+from lawam_ros.nodes.images import ImageMessage, check_message
 from lawam_ros.observe.camera_watch import CameraWatch, sampled
-from lawam_ros.observe.image import BadImage
+from lawam_ros.observe.image import BadImage, reduced_from_compressed
 from lawam_ros.observe.timed_buffer import TimedBuffer
 
 
@@ -20,22 +22,29 @@ class CameraInput:
         self._camera = camera
         self._latency_ns = 0 if stepped else round(camera.latency_s * 1e9)
         self._stepped = stepped
-        self.buffer: TimedBuffer[Image] = TimedBuffer(frames_kept(camera.rate_hz, camera_age_s))
+        self.buffer: TimedBuffer[ImageMessage] = TimedBuffer(frames_kept(camera.rate_hz, camera_age_s))
         self.watch = CameraWatch(camera.rate_hz, future_stamp_s)
 
-    def arrived(self, message: Image, now_ns: int, joints: Mapping[str, float] | None) -> None:
+    def arrived(self, message: ImageMessage, now_ns: int, joints: Mapping[str, float] | None) -> None:
         """Keep a frame or drop it. now_ns: ROS time; joints: newest measured positions by name."""
         stamp_ns = messages.nanoseconds(message.header.stamp)
         if self._stepped or self._keeps(message, stamp_ns, now_ns, joints):
             self.buffer.push(stamp_ns - self._latency_ns, message)
 
-    def _keeps(self, message: Image, stamp_ns: int, now_ns: int, joints: Mapping[str, float] | None) -> bool:
+    def _keeps(self, message: ImageMessage, stamp_ns: int, now_ns: int, joints: Mapping[str, float] | None) -> bool:
         try:
-            check_message(message, self._camera)
+            sample = self._sample(message)
         except BadImage as error:
             self.watch.refused(now_ns, str(error))
             return False
-        return self.watch.frame(stamp_ns, now_ns, sampled(memoryview(message.data).cast("B")), joints)
+        return self.watch.frame(stamp_ns, now_ns, sample, joints)
+
+    def _sample(self, message: ImageMessage) -> NDArray[np.uint8]:
+        """What the watch looks at. Raises BadImage."""
+        if isinstance(message, CompressedImage):
+            return sampled(reduced_from_compressed(memoryview(message.data).cast("B")).data.cast("B"))
+        check_message(message, self._camera)
+        return sampled(memoryview(message.data).cast("B"))
 
 
 class CameraInputs:

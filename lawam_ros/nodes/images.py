@@ -2,7 +2,7 @@
 
 import array
 from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,24 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from lawam_ros.contract.robot import Camera
 from lawam_ros.nodes import messages
-from lawam_ros.observe.image import CHANNELS, BadImage, check_layout, check_size, rgb_from_bytes, rgb_from_compressed, rotate
+from lawam_ros.observe.image import (
+    CHANNELS,
+    BadImage,
+    check_layout,
+    check_size,
+    jpeg_from_rgb,
+    rgb_from_bytes,
+    rgb_from_compressed,
+    rotate,
+)
+
+ImageMessage: TypeAlias = "Image | CompressedImage"
+JPEG_QUALITY = 90
+
+
+def image_type(camera: Camera) -> type[ImageMessage]:
+    """Message class of the camera's topic."""
+    return CompressedImage if camera.is_compressed else Image
 
 
 @cache
@@ -28,7 +45,7 @@ def bridge() -> Any | None:
     return candidate
 
 
-def image_to_rgb(message: Image | CompressedImage, camera: Camera) -> NDArray[np.uint8]:
+def image_to_rgb(message: ImageMessage, camera: Camera) -> NDArray[np.uint8]:
     """RGB array in the contract's orientation and size. Raises BadImage with what was expected and what came."""
     if isinstance(message, CompressedImage):
         rgb = rgb_from_compressed(bytes(message.data))
@@ -52,6 +69,14 @@ def check_message(message: Image, camera: Camera) -> None:
         check_layout(len(message.data), message.height, message.width, message.step, message.encoding)
     size = (message.height, message.width)
     check_size(size[::-1] if camera.rotate_deg % 180 else size, camera.height, camera.width)
+
+
+def image_message(rgb: NDArray[np.uint8], camera: Camera, stamp_ns: int, frame_id: str) -> ImageMessage:
+    """What the camera's topic carries: rgb8, or JPEG."""
+    if not camera.is_compressed:
+        return rgb_to_image(rgb, stamp_ns, frame_id)
+    data = array.array("B", jpeg_from_rgb(rgb, JPEG_QUALITY))
+    return CompressedImage(header=messages.header(stamp_ns, frame_id), format="rgb8; jpeg compressed bgr8", data=data)
 
 
 def rgb_to_image(rgb: NDArray[np.uint8], stamp_ns: int, frame_id: str) -> Image:

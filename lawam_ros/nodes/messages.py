@@ -84,13 +84,13 @@ def joint_state_to_message(stamp_ns: int, positions: Mapping[str, float], veloci
     )
 
 
-def camera_info(image: Image, focal_px: float) -> CameraInfo:
-    """Calibration of an ideal pinhole camera whose axis meets the middle of ``image``."""
-    cx, cy, f = image.width / 2.0, image.height / 2.0, float(focal_px)
+def camera_info(header: Header, height: int, width: int, focal_px: float) -> CameraInfo:
+    """Calibration of an ideal pinhole camera whose axis meets the middle of its images."""
+    cx, cy, f = width / 2.0, height / 2.0, float(focal_px)
     return CameraInfo(
-        header=image.header,
-        height=image.height,
-        width=image.width,
+        header=header,
+        height=int(height),
+        width=int(width),
         distortion_model="plumb_bob",
         d=[0.0] * 5,
         k=[f, 0.0, cx, 0.0, f, cy, 0.0, 0.0, 1.0],

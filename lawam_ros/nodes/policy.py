@@ -28,7 +28,7 @@ from lawam_ros.control.measured import robot_state
 from lawam_ros.nodes import messages, qos
 from lawam_ros.nodes.camera_input import CameraInputs, in_words
 from lawam_ros.nodes.commanded_rows import CommandedRows
-from lawam_ros.nodes.images import image_to_rgb
+from lawam_ros.nodes.images import ImageMessage, image_to_rgb, image_type
 from lawam_ros.nodes.lock_step import LATENCY, LOCKSTEP, OBSERVED_TOPIC, STEP_TOPIC, TIMEOUT, step_from_message
 from lawam_ros.nodes.managed import ManagedNode, run
 from lawam_ros.nodes.parameters import Parameter
@@ -101,7 +101,7 @@ class PolicyNode(ManagedNode):
         self._commanded = CommandedRows(robot)
         self._latency_s = float(self.get_parameter("lockstep_latency_s").value)
         self._looks: SteppedLooks | None = None
-        self._to_look: queue.SimpleQueue[tuple[int, Aligned[Image] | NotAligned, ExecutorStatus]] = queue.SimpleQueue()
+        self._to_look: queue.SimpleQueue[tuple[int, Aligned[ImageMessage] | NotAligned, ExecutorStatus]] = queue.SimpleQueue()
         self._chunks = self.create_publisher(JointTrajectory, "lawam/action_chunk", qos.CHUNK)
         self._heartbeat = self.create_publisher(Header, "lawam/heartbeat", qos.BEAT)
         self._current = self.create_publisher(Image, "lawam/subgoal/current", qos.IMAGE_OUT)
@@ -111,7 +111,8 @@ class PolicyNode(ManagedNode):
         subscribe(DiagnosticArray, "lawam/status", self._on_status, qos.STEPPED_STATUS if self._lockstep else qos.LATCHED)
         subscribe(JointTrajectory, "lawam/reference", self._on_reference, qos.REFERENCE)
         for name in names:
-            subscribe(Image, robot.camera(name).topic, self._image_callback(name), qos.STEPPED if self._lockstep else qos.IMAGE_IN)
+            camera, profile = robot.camera(name), qos.STEPPED if self._lockstep else qos.IMAGE_IN
+            subscribe(image_type(camera), camera.topic, self._image_callback(name), profile)
         for arm in robot.arms:
             topic = f"lawam/reference_pose/{arm.name}"
             subscribe(PoseStamped, topic, self._commanded.pose_callback(arm.name), qos.REFERENCE)
@@ -180,7 +181,7 @@ class PolicyNode(ManagedNode):
         assert self._cameras is not None
         camera, topic = self._cameras[name], self._topics[f"camera {name}"]
 
-        def on_image(message: Image) -> None:
+        def on_image(message: ImageMessage) -> None:
             joints = self._joints.newest()
             camera.arrived(message, self.get_clock().now().nanoseconds, None if joints is None else joints.value)
             self._stepped_arrival(topic, messages.nanoseconds(message.header.stamp))
@@ -289,7 +290,7 @@ class PolicyNode(ManagedNode):
             self.get_logger().error(text, throttle_duration_sec=10.0)
         time.sleep(0.005)
 
-    def _one_chunk(self, aligned: Aligned[Image], status: ExecutorStatus) -> bool:
+    def _one_chunk(self, aligned: Aligned[ImageMessage], status: ExecutorStatus) -> bool:
         """Whether a chunk was published."""
         try:
             started = time.monotonic()
@@ -332,7 +333,7 @@ class PolicyNode(ManagedNode):
         grid = StepGrid(policy.steps, 1.0 / policy.action_hz, policy.action_offset_steps)
         return committed_part(targets, (stamp_ns - last.stamp_ns) * 1e-9, delay_s, grid, reference)
 
-    def _observation(self, aligned: Aligned[Image], status: ExecutorStatus) -> Observation:
+    def _observation(self, aligned: Aligned[ImageMessage], status: ExecutorStatus) -> Observation:
         robot = self._contract.robot
         images = {}
         for name, message in aligned.images.items():

@@ -30,7 +30,7 @@ from lawam_ros.contract.errors import LawamError
 from lawam_ros.contract.load import Contract
 from lawam_ros.contract.records import ActionChunk, JointCommand
 from lawam_ros.nodes import messages, qos
-from lawam_ros.nodes.images import image_to_rgb
+from lawam_ros.nodes.images import ImageMessage, image_to_rgb, image_type
 from lawam_ros.nodes.status import ExecutorStatus, status_from_message
 from lawam_ros.observe.image import BadImage
 
@@ -166,10 +166,10 @@ class RunClient:
         subscribe(JointTrajectory, robot.sim_command_topic, self._on_command_message, qos.COMMAND)
         subscribe(PoseStamped, f"lawam/reference_pose/{robot.arms[0].name}", self._on_pose, qos.REFERENCE)
         self._camera = camera
-        subscribe(Image, camera.topic, self._on_frame, qos.IMAGE_IN)
+        subscribe(image_type(camera), camera.topic, self._on_frame, qos.IMAGE_IN)
         subscribe(Image, "lawam/subgoal/heatmap", self._on_heatmap, qos.IMAGE_IN)
 
-    def _on_frame(self, message: Image) -> None:
+    def _on_frame(self, message: ImageMessage) -> None:
         with suppress(BadImage):  # the policy node reports it
             self.frame = image_to_rgb(message, self._camera)
 

@@ -14,7 +14,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from numpy.typing import NDArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from sensor_msgs.msg import CameraInfo, Image, JointState
+from sensor_msgs.msg import CameraInfo, JointState
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
@@ -22,7 +22,7 @@ from trajectory_msgs.msg import JointTrajectory
 from lawam_ros.contract.errors import LawamError
 from lawam_ros.contract.paths import urdf_dir
 from lawam_ros.nodes import messages, qos
-from lawam_ros.nodes.images import rgb_to_image
+from lawam_ros.nodes.images import image_message, image_type
 from lawam_ros.nodes.inputs_node import inputs_node
 from lawam_ros.nodes.lock_step import LATENCY, LOCKSTEP, TIMEOUT
 from lawam_ros.nodes.managed import ManagedNode, run
@@ -75,7 +75,7 @@ class SimNode(ManagedNode):
         self._status = self.create_publisher(DiagnosticArray, "sim/status", qos.LATCHED)
         self._description = self.create_publisher(String, "robot_description", qos.LATCHED)
         self._description.publish(String(data=(urdf_dir() / robot.urdf).read_text(encoding="utf-8")))
-        self._images = {camera.name: self.create_publisher(Image, camera.topic, qos.IMAGE_OUT) for camera in robot.cameras}
+        self._images = {camera.name: self.create_publisher(image_type(camera), camera.topic, qos.IMAGE_OUT) for camera in robot.cameras}
         self._infos = {camera.name: self.create_publisher(CameraInfo, camera.info_topic, qos.SENSOR) for camera in robot.cameras}
         self._reset_service = self.create_service(Trigger, "sim/reset", self._on_reset)
         self._reset()
@@ -265,10 +265,9 @@ class SimNode(ManagedNode):
         steps.advance(said=self._verdict.reason != was_over)
 
     def _publish_image(self, name: str, picture: NDArray[np.uint8], focal_px: float, stamp_ns: int) -> None:
-        message = rgb_to_image(picture, stamp_ns, f"{name}_optical_frame")
+        message = image_message(picture, self._contract.robot.camera(name), stamp_ns, f"{name}_optical_frame")
         self._images[name].publish(message)
-        info = messages.camera_info(message, focal_px)
-        self._infos[name].publish(info)
+        self._infos[name].publish(messages.camera_info(message.header, picture.shape[0], picture.shape[1], focal_px))
 
 
 def main() -> int:

@@ -9,7 +9,7 @@ from sensor_msgs.msg import Image
 
 from lawam_ros.contract.errors import UserMistake
 from lawam_ros.nodes import messages, qos
-from lawam_ros.nodes.images import image_to_rgb, rgb_to_image
+from lawam_ros.nodes.images import ImageMessage, image_to_rgb, image_type, rgb_to_image
 from lawam_ros.nodes.managed import ManagedNode, run
 from lawam_ros.nodes.parameters import Parameter
 from lawam_ros.nodes.status import status_from_message
@@ -44,10 +44,10 @@ class SubgoalViewNode(ManagedNode):
         self._latency_ns = round(self._camera.latency_s * 1e9)
         patch = (int(self.get_parameter("anchor_row").value), int(self.get_parameter("anchor_column").value))
         self._style = HeatmapStyle(low=low, high=high, alpha=alpha, anchor_patch=patch)
-        self._frames: TimedBuffer[Image] = TimedBuffer(60)
+        self._frames: TimedBuffer[ImageMessage] = TimedBuffer(60)
         self._heatmap = self.create_publisher(Image, "lawam/subgoal/heatmap", qos.IMAGE_OUT)
         self.create_subscription(DiagnosticArray, "lawam/status", self._on_status, qos.LATCHED)
-        self.create_subscription(Image, self._camera.topic, self._on_frame, qos.IMAGE_IN)
+        self.create_subscription(image_type(self._camera), self._camera.topic, self._on_frame, qos.IMAGE_IN)
         self.create_subscription(Image, "lawam/subgoal/current", self._on_current, qos.IMAGE_IN)
         self.create_subscription(Image, "lawam/subgoal/predicted", self._on_predicted, qos.IMAGE_IN)
 
@@ -69,7 +69,7 @@ class SubgoalViewNode(ManagedNode):
         except messages.BadMessage as error:
             self._problem = f"lawam/status: {error}"
 
-    def _on_frame(self, message: Image) -> None:
+    def _on_frame(self, message: ImageMessage) -> None:
         self._frames.push(messages.nanoseconds(message.header.stamp) - self._latency_ns, message)
 
     def _on_current(self, message: Image) -> None:

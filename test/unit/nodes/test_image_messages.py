@@ -14,7 +14,8 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from lawam_ros.contract.load import load_contract
 from lawam_ros.nodes import messages
-from lawam_ros.nodes.images import image_to_rgb, rgb_to_image
+from lawam_ros.nodes.camera_input import CameraInput
+from lawam_ros.nodes.images import image_message, image_to_rgb, image_type, rgb_to_image
 from lawam_ros.observe.image import BadImage
 
 CAMERA = load_contract("franka_pick_place").robot.camera("front")
@@ -58,6 +59,38 @@ def test_pictures_are_turned_as_the_contract_says(degrees: int) -> None:
 def test_compressed_images() -> None:
     png = CompressedImage(format="png", data=array.array("B", cv2.imencode(".png", RGB[..., ::-1])[1].tobytes()))
     np.testing.assert_array_equal(image_to_rgb(png, CAMERA), RGB)
+
+
+def test_the_topic_of_a_camera_tells_its_messages() -> None:
+    compressed = replace(CAMERA, topic="camera/front/image_raw/compressed")
+    assert (image_type(CAMERA), image_type(compressed)) == (Image, CompressedImage)
+    assert compressed.info_topic == CAMERA.info_topic
+    smooth = np.repeat(np.linspace(0, 255, CAMERA.width, dtype=np.uint8)[None, :, None], CAMERA.height, axis=0).repeat(3, axis=2)
+    message = deserialize_message(serialize_message(image_message(smooth, compressed, 7, "front_optical_frame")), CompressedImage)
+    assert (messages.nanoseconds(message.header.stamp), message.format) == (7, "rgb8; jpeg compressed bgr8")
+    np.testing.assert_allclose(image_to_rgb(message, compressed).astype(int), smooth, atol=6)
+    assert len(message.data) < smooth.size / 20
+
+
+def compressed_input() -> CameraInput:
+    return CameraInput(replace(CAMERA, topic="camera/front/image_raw/compressed"), 0.2, 0.05, stepped=False)
+
+
+def test_a_compressed_stream_is_watched_like_a_raw_one() -> None:
+    camera = compressed_input()
+    good = image_message(RGB, replace(CAMERA, topic="x/compressed"), 0, "")
+    black = image_message(np.zeros_like(RGB), replace(CAMERA, topic="x/compressed"), 0, "")
+    for k in range(1, 4):
+        good.header.stamp = messages.stamp(k * 50_000_000)
+        camera.arrived(good, k * 50_000_000, {"joint": 0.1 * k})
+    assert "equal frames while the arm moved" in camera.watch.problem(150_000_000)
+    for k in range(4, 9):
+        black.header.stamp = messages.stamp(k * 50_000_000)
+        camera.arrived(black, k * 50_000_000, {"joint": 0.0})
+    assert camera.watch.warning() == "black for 5 frames"
+    for k in range(9, 12):
+        camera.arrived(CompressedImage(header=messages.header(k * 50_000_000), data=array.array("B", b"no picture")), k * 50_000_000, None)
+    assert "do not decode" in camera.watch.refusal
 
 
 def test_broken_messages_are_refused() -> None:
