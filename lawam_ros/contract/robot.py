@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from lawam_ros.contract.errors import UserMistake
 from lawam_ros.contract.official import Official, official_from_fields
+from lawam_ros.contract.real import RealRobot, real_robot
 from lawam_ros.contract.records import Pose
 from lawam_ros.contract.rotations import quat_normalise
 from lawam_ros.contract.yaml_fields import Fields
@@ -73,7 +74,10 @@ class Gripper:
 
 @dataclass(frozen=True)
 class Arm:
-    """One serial arm. Workspace bounds are in ``base_frame``, for the TCP."""
+    """One serial arm. Workspace bounds are in ``base_frame``, for the TCP.
+
+    limit_fraction, position_margin_rad: what has been applied to the vendor's figures to get ``limits``.
+    """
 
     name: str
     base_frame: str
@@ -86,6 +90,8 @@ class Arm:
     workspace_lower_m: Array
     workspace_upper_m: Array
     gripper: Gripper
+    limit_fraction: float
+    position_margin_rad: float
 
 
 @dataclass(frozen=True)
@@ -182,7 +188,7 @@ class Robot:
     """Everything about a robot that a policy, the executor and the simulation must agree on. follower: one of FOLLOWERS.
 
     standing_joints: URDF joints that nobody here moves (lift, head), and where they stand (m or rad). official: None where the vendor and
-    the official checkpoints say nothing about it.
+    the official checkpoints say nothing about it. real: how a driver of ros2_control is spoken to, None for a robot without one.
     """
 
     name: str
@@ -202,6 +208,7 @@ class Robot:
     safety: Safety = Safety()
     standing_joints: Mapping[str, float] = field(default_factory=dict)
     official: Official | None = None
+    real: RealRobot | None = None
 
     @property
     def joint_names(self) -> tuple[str, ...]:
@@ -258,6 +265,7 @@ def robot_from_mapping(mapping: dict[str, Any], where: str) -> Robot:
         safety=_safety(fields.child("safety")) if fields.has("safety") else Safety(),
         standing_joints=_standing(fields.child("standing_joints")) if fields.has("standing_joints") else {},
         official=official_from_fields(fields.child("official"), arm_names) if fields.has("official") else None,
+        real=real_robot(fields.child("real"), len(arm_names)) if fields.has("real") else None,
     )
     if not robot.sim_command_topic.startswith("sim_controller/"):
         raise UserMistake(
@@ -303,6 +311,8 @@ def _arm(name: str, fields: Fields) -> Arm:
             velocity_m_s=gripper.number("velocity_m_s", 0.001, 5.0),
             opening_per_joint=gripper.number("opening_per_joint", 0.01, 10.0),
         ),
+        limit_fraction=fraction,
+        position_margin_rad=margin,
     )
     for key in ("velocity_rad_s", "acceleration_rad_s2", "jerk_rad_s3"):
         if np.any(getattr(arm.limits, key) <= 0.0):

@@ -23,7 +23,8 @@ _RANGE_M = 10.0
 class Situation:
     """What the executor knows when a chunk is to be released. Times are int ns on the executor's clock.
 
-    resting_since_ns: since when the commanded pose has not moved, None in motion. commanded: arm -> commanded TCP pose.
+    resting_since_ns: since when the commanded pose has not moved, None in motion. commanded: arm -> commanded TCP pose. lead_ns: how far
+    ahead of now the commanded pose is meant for.
     """
 
     now_ns: int
@@ -32,6 +33,7 @@ class Situation:
     last_sequence: int | None
     resting_since_ns: int | None
     commanded: Mapping[str, Pose]
+    lead_ns: int = 0
 
 
 def judge_chunk(chunk: ActionChunk, contract: Contract, situation: Situation) -> str | None:
@@ -103,7 +105,7 @@ def _judge_time(chunk: ActionChunk, contract: Contract, situation: Situation) ->
         return "stamp_in_future"
     if age_s > budgets.max_chunk_age_s:
         return "too_old"
-    if not starts_from_rest(chunk, situation.resting_since_ns) and age_s >= float(chunk.time_from_start_s[-1]):
+    if not starts_from_rest(chunk, situation.resting_since_ns) and age_s + situation.lead_ns * 1e-9 >= float(chunk.time_from_start_s[-1]):
         return "expired"
     return None
 
@@ -111,7 +113,8 @@ def _judge_time(chunk: ActionChunk, contract: Contract, situation: Situation) ->
 def _judge_start(chunk: ActionChunk, robot: Robot, situation: Situation) -> str | None:
     """Distance from the commanded pose to the place of the chunk at its release (its first point where that is still to come)."""
     times = np.asarray(chunk.time_from_start_s)
-    age_s = 0.0 if starts_from_rest(chunk, situation.resting_since_ns) else (situation.now_ns - chunk.stamp_ns) * 1e-9
+    from_rest = starts_from_rest(chunk, situation.resting_since_ns)
+    age_s = 0.0 if from_rest else (situation.now_ns + situation.lead_ns - chunk.stamp_ns) * 1e-9
     for name, table in arm_values(chunk, robot).items():
         commanded = situation.commanded[name]
         start = np.array([np.interp(age_s, times, table[:, i]) for i in range(3)])

@@ -7,13 +7,16 @@ from numpy.typing import NDArray
 
 from lawam_ros.contract.errors import LawamError
 from lawam_ros.contract.load import Contract
+from lawam_ros.contract.real import TRAJECTORY_WINDOW
 from lawam_ros.contract.records import ActionChunk, JointCommand
 from lawam_ros.control import ladder
 from lawam_ros.control.acceptance import Situation, judge_chunk
+from lawam_ros.control.controller_watch import ControllerWatch
 from lawam_ros.control.ladder import Event, Rung, State, climb
 from lawam_ros.control.measured import MeasuredJoints
 from lawam_ros.control.motion import Motion
 from lawam_ros.control.operator_inputs import OperatorInputs
+from lawam_ros.control.rolling_window import RollingWindow
 from lawam_ros.control.tick_output import Status, TickOutput
 
 Array = NDArray[np.float64]
@@ -40,13 +43,21 @@ class ChunkExecutor:
     whole periods. Inactive, the command echoes the measured joints at rest.
     """
 
-    def __init__(self, contract: Contract, urdf_text: str) -> None:
+    def __init__(self, contract: Contract, urdf_text: str, hardware: bool = False) -> None:
+        """hardware: drive the robot as its section ``real`` says. Commands to a trajectory controller are then stamped ahead of time, and
+        ``controller`` must be told what controller and robot say."""
         self._contract = contract
         self._robot = contract.robot
         self._period_ns = contract.robot.tick_period_ns
         self._motion = Motion(contract.robot, urdf_text, contract.task.merge)
         self._measured = MeasuredJoints(contract.robot)
         self._operator = OperatorInputs(contract.robot.safety)
+        real = contract.robot.real if hardware else None
+        windowed = real is not None and real.output == TRAJECTORY_WINDOW
+        self.controller = None if real is None else ControllerWatch(real.watch, reports_reference=windowed)
+        self._window = RollingWindow(real.window, self._period_ns) if real is not None and windowed else None
+        self._lead_ns = self._window.lead_ns if self._window else 0
+        self._stopping = False
         self._rung = Rung()
         self._stamp_ns = 0
         self._epoch = 0
@@ -122,19 +133,22 @@ class ChunkExecutor:
     # The ladder from outside
 
     def activate(self, now_ns: int) -> None:
-        """Start at rest from the measured joints, in HOLD(waiting_for_chunk), with a new epoch. Raises ActivationRefused."""
+        """Start at rest from the measured joints, in HOLD(waiting_for_chunk), with a new epoch. Raises ActivationRefused.
+
+        On hardware whose controller has not been restarted since, the last command is the start.
+        """
         if self._rung.state != State.INACTIVE:
             raise ActivationRefused(f"expected an inactive executor to activate, it is in {self._rung.state}; deactivate it first")
         if not self._instruction.strip():
             raise ActivationRefused("expected an instruction for the policy, got an empty one; pass instruction:='what to do'")
-        problem = self._measured.problem(now_ns) or self._operator.problem(now_ns)
+        measured = self.controller is None or self.controller.restarted
+        problem = self._inputs_problem(now_ns) or ("" if measured else self._distance_problem())
         if problem:
             raise ActivationRefused(problem)
-        self._motion.start(self._measured.joints_rad, self._measured.openings_m)
-        self._initialised_from = "measured"
         self._heartbeat_ns = None
         self._deactivating = False
-        self._stamp_ns = now_ns
+        self._stamp_ns = now_ns + self._lead_ns
+        self._start_at_rest(measured)
         self._resting_since_ns = now_ns
         self._forget_troubles()
         self._raise_epoch(now_ns)
@@ -160,20 +174,21 @@ class ChunkExecutor:
         self._rung = climb(self._rung, Event.STOP, reason)
 
     def reset(self, now_ns: int) -> str | None:
-        """Leave LATCHED (or a lasting HOLD) for HOLD(waiting_for_chunk) from the last command. None, or a sentence why not."""
+        """Leave LATCHED (or a lasting HOLD) for HOLD(waiting_for_chunk) from the last command. None, or a sentence why not.
+
+        After a restart of the controller it starts from the measured joints.
+        """
         if self._rung.state not in (State.LATCHED, State.HOLD):
             return f"expected LATCHED or HOLD to reset, the executor is in {self._rung.state}"
         if self._deactivating:
             return "the executor is being deactivated; activate it instead"
         if self._resting_since_ns is None:
             return "the arm has not come to rest yet; reset again when it stands"
-        problem = (
-            self._measured.problem(now_ns) or self._operator.problem(now_ns) or self._distance_problem() or self._policy_problem(now_ns)
-        )
+        measured = self.controller is not None and self.controller.restarted
+        problem = self._inputs_problem(now_ns) or ("" if measured else self._distance_problem()) or self._policy_problem(now_ns)
         if problem:
             return problem
-        self._motion.hold_here()
-        self._initialised_from = "command"
+        self._start_at_rest(measured)
         self._resting_since_ns = self._stamp_ns
         self._forget_troubles()
         self._raise_epoch(now_ns)
@@ -186,7 +201,11 @@ class ChunkExecutor:
         if self._heartbeat_ns is not None:
             self._heartbeat_ns = now_ns
         self._raise_epoch(now_ns)
-        self.request_hold(ladder.CLOCK_JUMPED, now_ns)
+        if self.controller is not None and self._window is not None and self._rung.state != State.INACTIVE:
+            self.controller.lost_step()  # it reads the stamps of the last window by the clock that jumped
+            self.request_stop(ladder.CLOCK_JUMPED, now_ns)
+        else:
+            self.request_hold(ladder.CLOCK_JUMPED, now_ns)
 
     # The tick
 
@@ -199,12 +218,16 @@ class ChunkExecutor:
         if self._rung.state == State.INACTIVE:
             return self._echo(now_ns)
         self._watch(now_ns)
+        if self._window is not None:
+            self._keep_to_window(self._window, now_ns)
         periods = self._periods_due(now_ns)
-        for _ in range(periods):
+        for left in range(periods - 1, -1, -1):
             self._advance()
+            if self._window is not None:
+                self._window.promise(self._stamp_ns - left * self._period_ns, self._motion.joints)
         if periods:
             self._settle()
-        return self._output(repeated=periods == 0)
+        return self._output(now_ns, repeated=periods == 0)
 
     @property
     def motion(self) -> Motion:
@@ -230,16 +253,31 @@ class ChunkExecutor:
 
     def _periods_due(self, now_ns: int) -> int:
         """Periods to integrate; moves the stamp. A quarter of a period early still counts as on time."""
-        due = (now_ns - self._stamp_ns + self._period_ns // 4) // self._period_ns
+        due = (now_ns + self._lead_ns - self._stamp_ns + self._period_ns // 4) // self._period_ns
         if due <= 0:
             return 0
         self._stamp_ns += due * self._period_ns
         if due > 1:
             self._counters["late_ticks"] += 1
-        if due > MAX_MADE_UP_PERIODS:
+        if due > MAX_MADE_UP_PERIODS and self._window is None:  # commands ahead of time are no burst, see _keep_to_window
             self._counters["retimed_ticks"] += 1
             return 1
         return due
+
+    def _keep_to_window(self, window: RollingWindow, now_ns: int) -> None:
+        """Where the controller goes on by itself after a stall of ours, go on from there; a stop takes back what can be taken back."""
+        begins, self._stopping = self._rung.state == State.STOP and not self._stopping, self._rung.state == State.STOP
+        kept = window.overtaken(now_ns)
+        if kept is not None:
+            self._counters["retimed_ticks"] += 1
+            if kept.moving:
+                self.request_stop(ladder.COMMANDS_LATE, now_ns)
+        elif begins:
+            kept = window.revoked(now_ns)
+        if kept is not None:
+            self._stamp_ns = kept.stamp_ns
+            if kept.moving:
+                self._motion.rejoin(kept.state)
 
     def _advance(self) -> None:
         if self._rung.state in (State.STOP, State.LATCHED):
@@ -282,7 +320,7 @@ class ChunkExecutor:
 
     def _watch(self, now_ns: int) -> None:
         budgets = self._robot.budgets
-        if now_ns - self._stamp_ns > MAX_MADE_UP_PERIODS * self._period_ns and not self._excused:
+        if now_ns + self._lead_ns - self._stamp_ns > MAX_MADE_UP_PERIODS * self._period_ns and not self._excused:
             self._deaf_until_ns, self._excused = now_ns + CATCH_UP_NS, True
         listening = now_ns >= self._deaf_until_ns
         if listening and self._measured.age_s(now_ns) > budgets.joint_state_age_s:
@@ -292,7 +330,12 @@ class ChunkExecutor:
             self.request_stop(silent, now_ns)
         if listening and self._heartbeat_ns is not None and (now_ns - self._heartbeat_ns) * 1e-9 > budgets.heartbeat_age_s:
             self.request_hold(ladder.POLICY_LOST, now_ns)
-        off_s, self._off_track_since_ns = _lasting(self._distance_rad() > budgets.tracking_error_rad, self._off_track_since_ns, now_ns)
+        commanded_rad = self._commanded_rad(now_ns)
+        trouble = self.controller.trouble(commanded_rad, now_ns) if self.controller is not None and listening else ""
+        if trouble:
+            self.request_stop(trouble, now_ns)
+        off_track = self._distance_rad(commanded_rad) > budgets.tracking_error_rad
+        off_s, self._off_track_since_ns = _lasting(off_track, self._off_track_since_ns, now_ns)
         if off_s > _TRACKING_STOP_S:
             self.request_stop(ladder.TRACKING_ERROR, now_ns)
         elif off_s > _TRACKING_HOLD_S:
@@ -306,11 +349,20 @@ class ChunkExecutor:
         if reason:
             self.request_stop(reason, now_ns)
 
-    def _distance_rad(self) -> float:
-        return float(np.abs(self._motion.joints.position - self._measured.joints_rad).max())
+    def _commanded_rad(self, now_ns: int) -> Array:
+        """The command that is meant for now, not ahead of it."""
+        return self._motion.joints.position if self._window is None else self._window.commanded(now_ns).position
+
+    def _distance_rad(self, commanded_rad: Array) -> float:
+        return float(np.abs(commanded_rad - self._measured.joints_rad).max())
+
+    def _inputs_problem(self, now_ns: int) -> str:
+        """What joints, switches and controller say against a start."""
+        controller = "" if self.controller is None else self.controller.problem(self._motion.joints.position, now_ns)
+        return self._measured.problem(now_ns) or self._operator.problem(now_ns) or controller
 
     def _distance_problem(self) -> str:
-        budget, distance = self._robot.budgets.tracking_error_rad, self._distance_rad()
+        budget, distance = self._robot.budgets.tracking_error_rad, self._distance_rad(self._motion.joints.position)
         if distance <= budget:
             return ""
         return (
@@ -323,6 +375,18 @@ class ChunkExecutor:
             return ""
         age_s = (now_ns - self._heartbeat_ns) * 1e-9
         return f"expected a living policy, its last heartbeat is {age_s:.1f} s old; start the policy and reset again"
+
+    def _start_at_rest(self, measured: bool) -> None:
+        """Stand where the arm was measured, or where it was commanded last."""
+        if measured:
+            self._motion.start(self._measured.joints_rad, self._measured.openings_m)
+        else:
+            self._motion.hold_here()
+        self._initialised_from = "measured" if measured else "command"
+        if self.controller is not None:
+            self.controller.started()
+        if self._window is not None:
+            self._window.restart(self._stamp_ns, self._motion.joints)
 
     def _forget_troubles(self) -> None:
         self._braking_since_ns = self._off_track_since_ns = self._ik_error_since_ns = None
@@ -344,6 +408,7 @@ class ChunkExecutor:
             last_sequence=self._accepted_sequence,
             resting_since_ns=self._resting_since_ns,
             commanded=self._motion.poses(),
+            lead_ns=self._lead_ns,
         )
 
     def _raise_epoch(self, now_ns: int) -> None:
@@ -363,10 +428,16 @@ class ChunkExecutor:
         command = JointCommand(now_ns, joints.copy(), zero, zero, dict(self._measured.openings_m))
         return TickOutput(command, self._motion.poses_at, self.status, self._all_counters())
 
-    def _output(self, repeated: bool) -> TickOutput:
+    def _output(self, now_ns: int, repeated: bool) -> TickOutput:
         joints = self._motion.joints
         command = JointCommand(self._stamp_ns, joints.position, joints.velocity, joints.acceleration, self._motion.openings())
-        return TickOutput(command, self._motion.poses_at, self.status, self._all_counters(), repeated)
+        heard = self.controller is None or self.controller.obeys
+        window = None
+        if self._window is not None and heard:
+            window = self._window.next_window(now_ns, self._motion.way_to_rest)
+        elif self._window is not None:
+            self._window.silence()
+        return TickOutput(command, self._motion.poses_at, self.status, self._all_counters(), repeated, heard, window)
 
     def _all_counters(self) -> dict[str, int]:
         return {

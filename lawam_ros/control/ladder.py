@@ -30,6 +30,7 @@ IK_ERROR = "ik_error"
 POLICY_LOST = "policy_lost"
 TRACKING_ERROR = "tracking_error"
 DEACTIVATING = "deactivating"
+COMMANDS_LATE = "commands_late"
 
 PASSING_REASONS = frozenset({WAITING, PLAN_ENDED, CLOCK_JUMPED, IK_ERROR})
 """Reasons of a HOLD that are gone when the next chunk is released; every other reason stays until it is released or reset."""

@@ -138,6 +138,20 @@ class JointLimiter:
             self.state = self._settled(self._integrated(acceleration), acceleration)
         return self.state
 
+    def way_to_rest(self) -> tuple[Array, Array, Array]:
+        """Positions, velocities and accelerations (K, n) of the next K ticks if ``brake`` is all that comes; the last one is at rest."""
+        now, dt = self.state, self.dt_s
+        stops = [stop if stop is not None else self._stop(now, j) for j, stop in enumerate(self._stops)]
+        path = np.zeros((max(map(len, stops)) + 1, len(stops)))
+        path[0] = now.acceleration
+        for j, stop in enumerate(stops):
+            path[1 : len(stop) + 1, j] = stop
+        velocities = now.velocity + np.cumsum(np.vstack([np.zeros_like(now.velocity), 0.5 * dt * (path[:-1] + path[1:])]), axis=0)
+        for j, stop in enumerate(stops):
+            velocities[len(stop) :, j] = 0.0  # as in ``_settled``; without a stop the joint stands already
+        moved = np.cumsum(velocities[:-1] * dt + (2.0 * path[:-1] + path[1:]) * (dt * dt / 6.0), axis=0)
+        return now.position + moved, velocities[1:], path[1:]
+
     def _followed(self, position: Array, velocity: Array, acceleration: Array) -> Array | None:
         if self._follower is None:
             return None

@@ -182,6 +182,16 @@ class Motion:
         for group in self._groups:
             group.rest_at(self._target_position)
 
+    def rejoin(self, state: JointState) -> None:
+        """Go on from another state that has been promised to the controller; only ``stop_tick`` leads on from there."""
+        self._plan = self._pace = None
+        self._synced = False
+        self._limiter.restore(state)
+
+    def way_to_rest(self) -> tuple[Array, Array, Array]:
+        """Positions, velocities, accelerations (K, n) of the ticks to come if all of them are ``stop_tick``; K = 0 at rest."""
+        return self._limiter.way_to_rest()
+
     def forget_chunks(self) -> None:
         """The next chunk is not merged with those before it."""
         self._merge.forget()

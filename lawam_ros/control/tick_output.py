@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lawam_ros.contract.records import JointCommand, Pose
+from lawam_ros.control.rolling_window import Window
 
 Array = NDArray[np.float64]
 
@@ -36,13 +37,16 @@ class Status:
 @dataclass(frozen=True)
 class TickOutput:
     """command: set-point after all limits (None while inactive and nothing was measured yet). repeated: the tick came too early to move on,
-    the command is the previous one. poses_at: arm -> TCP pose in its base frame, of joint positions."""
+    the command is the previous one. poses_at: arm -> TCP pose in its base frame, of joint positions. heard: the controller takes commands;
+    none may be sent to it otherwise. window: what a trajectory controller is to be sent now, None between two windows."""
 
     command: JointCommand | None
     poses_at: Callable[[Array], dict[str, Pose]]
     status: Status
     counters: dict[str, int]
     repeated: bool = False
+    heard: bool = True
+    window: Window | None = None
 
     @cached_property
     def poses(self) -> dict[str, Pose]:

@@ -1,0 +1,143 @@
+"""What a trajectory controller is sent: a stamped window of promised commands that always ends in the shortest stop.
+
+The executor works ``lead_ns`` ahead of time. Its commands up to there are final, so consecutive windows agree wherever they overlap; behind
+them each window holds the way to rest from its last command. Silence of ours is therefore a stop within the limits, and what the controller
+does in a silence is known here to the tick.
+
+Points lie a tick apart, and within a tick the executor's motion is a cubic: a controller that interpolates position, velocity and
+acceleration by quintics (joint_trajectory_controller) follows it exactly.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lawam_ros.contract.real import WindowTiming
+from lawam_ros.control.limiter import JointState
+
+Array = NDArray[np.float64]
+Rows = tuple[Array, Array, Array]
+"""Positions (rad), velocities (rad/s) and accelerations (rad/s2), (K, n) each."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """Points ``period_ns`` apart from ``stamp_ns`` (int ns, the executor's clock) on; the last one is at rest. (K, n) each, K >= 1.
+
+    promised: how many of the points are final; the others are the way to rest.
+    """
+
+    stamp_ns: int
+    period_ns: int
+    positions_rad: Array
+    velocities_rad_s: Array
+    accelerations_rad_s2: Array
+    promised: int
+
+    @property
+    def stamps_ns(self) -> NDArray[np.int64]:
+        return self.stamp_ns + self.period_ns * np.arange(len(self.positions_rad), dtype=np.int64)
+
+    def state(self, k: int) -> JointState:
+        return JointState(self.positions_rad[k], self.velocities_rad_s[k], self.accelerations_rad_s2[k])
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The command from which the executor has to go on. moving: what it had planned since was more than standing."""
+
+    stamp_ns: int
+    state: JointState
+    moving: bool
+
+
+class RollingWindow:
+    """Promised commands and the window sent last. Times are int ns on the executor's clock."""
+
+    def __init__(self, timing: WindowTiming, period_ns: int) -> None:
+        self.lead_ns = timing.lead_ns
+        self._transport_ns = timing.transport_ns
+        self._every_ns = timing.every_ns
+        self._period_ns = period_ns
+        self._promised: deque[tuple[int, JointState]] = deque()
+        self._sent: Window | None = None
+        self._due_ns = 0
+
+    def restart(self, stamp_ns: int, state: JointState) -> None:
+        """Nothing has been sent; the first command is ``state``, at rest."""
+        self._promised = deque([(stamp_ns, state)])
+        self._sent = None
+        self._due_ns = 0
+
+    def silence(self) -> None:
+        """Windows are not sent at present, so that nothing is promised beyond the last command."""
+        self._sent = None
+
+    def promise(self, stamp_ns: int, state: JointState) -> None:
+        """The next command, one period after the last."""
+        self._promised.append((stamp_ns, state))
+
+    def commanded(self, now_ns: int) -> JointState:
+        """The command that is meant for now (the first one before it is due); older ones are forgotten."""
+        while len(self._promised) > 1 and self._promised[1][0] <= now_ns:
+            self._promised.popleft()
+        return self._promised[0][1]
+
+    def next_window(self, now_ns: int, way_to_rest: Callable[[], Rows]) -> Window | None:
+        """The window to be sent now, None until the next one is due. way_to_rest: from the newest promised command on."""
+        if now_ns < self._due_ns:
+            return None
+        self._due_ns = max(self._due_ns + self._every_ns, now_ns + self._every_ns // 2)
+        # From now on: points that elapse on the way are skipped by the controller, which then reads the very motion it is in.
+        own = [entry for entry in self._promised if entry[0] >= now_ns] or [self._promised[-1]]
+        states = [state for _, state in own]
+        if all(_same(state, states[-1]) for state in states):
+            states = states[-1:]
+        rest = way_to_rest()
+        self._sent = Window(
+            stamp_ns=own[-1][0] - (len(states) - 1) * self._period_ns,
+            period_ns=self._period_ns,
+            positions_rad=np.vstack([*(state.position for state in states), rest[0]]),
+            velocities_rad_s=np.vstack([*(state.velocity for state in states), rest[1]]),
+            accelerations_rad_s2=np.vstack([*(state.acceleration for state in states), rest[2]]),
+            promised=len(states),
+        )
+        return self._sent
+
+    def overtaken(self, now_ns: int) -> Kept | None:
+        """Where the controller will have got to by the time a new window can lead on, if the last one's promises end before it arrives."""
+        sent = self._sent
+        if sent is None:
+            return None
+        end_ns = sent.stamp_ns + (sent.promised - 1) * self._period_ns
+        if now_ns + self._transport_ns <= end_ns:
+            return None
+        ticks = -(-(now_ns + self.lead_ns - end_ns) // self._period_ns)
+        moving = len(sent.positions_rad) > sent.promised or not _same(sent.state(-1), self._promised[-1][1])
+        self._promised = deque(entry for entry in self._promised if entry[0] <= end_ns)
+        last = len(sent.positions_rad) - 1
+        for k in range(1, ticks + 1):
+            self._promised.append((end_ns + k * self._period_ns, sent.state(min(sent.promised - 1 + k, last))))
+        self._sent = None
+        return self._kept(moving)
+
+    def revoked(self, now_ns: int) -> Kept:
+        """The first promise that can still be taken back; those after it are, and the next window is due at once."""
+        first_ns = now_ns + self._transport_ns
+        while len(self._promised) > 1 and self._promised[-2][0] >= first_ns:
+            self._promised.pop()
+        self._due_ns = 0
+        return self._kept(moving=True)
+
+    def _kept(self, moving: bool) -> Kept:
+        stamp_ns, state = self._promised[-1]
+        return Kept(stamp_ns, state, moving)
+
+
+def _same(one: JointState, other: JointState) -> bool:
+    """Both at rest in the same place."""
+    moving = any(values.any() for values in (one.velocity, one.acceleration, other.velocity, other.acceleration))
+    return not moving and bool(np.array_equal(one.position, other.position))
