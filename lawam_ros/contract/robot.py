@@ -131,6 +131,11 @@ class Camera:
     def is_compressed(self) -> bool:
         return self.topic.endswith(COMPRESSED)
 
+    @property
+    def is_rectified(self) -> bool:
+        """Whether the driver takes the distortion out, by the names of ROS image pipelines."""
+        return "rect" in self.topic.removesuffix(COMPRESSED).rpartition("/")[2]
+
 
 @dataclass(frozen=True)
 class Budgets:

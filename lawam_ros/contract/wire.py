@@ -93,6 +93,18 @@ def joint_positions(message: Any) -> dict[str, float]:
     return dict(zip(names, map(float, message.position), strict=True))
 
 
+def features_from_message(message: Any) -> tuple[NDArray[np.float32], tuple[int, int]]:
+    """Features (tokens, F) of a 32FC1 image and their square grid (rows, columns). Raises BadMessage for any other image."""
+    data = memoryview(message.data).cast("B")
+    size = f"{message.height}x{message.width}"
+    if message.encoding != "32FC1" or message.is_bigendian or not 0 < len(data) == 4 * message.height * message.width:
+        raise BadMessage(f"expected a 32FC1 image of {size}, got {message.encoding} with {len(data)} bytes")
+    side = round(message.height**0.5)
+    if side * side != message.height:
+        raise BadMessage(f"expected a square grid of tokens, got {message.height}")
+    return np.frombuffer(data, "<f4").reshape(message.height, message.width), (side, side)
+
+
 def values_by_key(status: Any) -> dict[str, str]:
     return {item.key: item.value for item in status.values}
 

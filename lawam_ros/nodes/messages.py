@@ -22,6 +22,7 @@ from lawam_ros.contract.wire import BadMessage as BadMessage
 from lawam_ros.contract.wire import chunk_from_message as chunk_from_message
 from lawam_ros.contract.wire import command_from_message as command_from_message
 from lawam_ros.contract.wire import command_names as command_names
+from lawam_ros.contract.wire import features_from_message as features_from_message
 from lawam_ros.contract.wire import joint_positions as joint_positions
 from lawam_ros.contract.wire import nanoseconds as nanoseconds
 from lawam_ros.contract.wire import pose_from_message as pose_from_message

@@ -1,6 +1,7 @@
 """Points in space to pixels, by the calibration that ROS cameras publish."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -33,6 +34,14 @@ class Pinhole:
             raise ValueError("expected a calibrated camera, got focal lengths of zero")
         if len(self.distortion) not in _COEFFICIENTS.get(self.model, ()):
             raise ValueError(f"expected distortion {', '.join(_COEFFICIENTS)}, got {self.model!r} with {len(self.distortion)} numbers")
+
+    @classmethod
+    def from_info(cls, info: Any, rectified: bool, rotate_deg: int) -> "Pinhole":
+        """Calibration of a sensor_msgs/CameraInfo. rectified: of images without distortion. Raises ValueError."""
+        if rectified:
+            return cls(int(info.width), int(info.height), np.array(info.p, dtype=float).reshape(3, 4)[:, :3], rotate_deg=rotate_deg)
+        matrix, distortion = np.array(info.k, dtype=float).reshape(3, 3), tuple(float(value) for value in info.d)
+        return cls(int(info.width), int(info.height), matrix, str(info.distortion_model) or "plumb_bob", distortion, rotate_deg)
 
     def pixels(self, points_m: Array) -> Array:
         """Pixels (N, 2), x right and y down, of points (N, 3) in the optical frame; nan for what is behind the camera or far beside the

@@ -6,12 +6,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lawam_ros.viz.text import INK, WHITE, put_text
+
 Rgb = NDArray[np.uint8]
 Points = NDArray[np.float64]
 
 _BACKGROUND = (250, 250, 247)
 _GRID = (222, 222, 216)
-_INK = (60, 60, 60)
 _PATH = (40, 90, 200)
 _PLAN = (230, 120, 20)
 
@@ -21,13 +22,13 @@ def strip(frame: Rgb, heatmap: Rgb | None, path: Rgb, caption: str) -> Rgb:
     height, width = frame.shape[:2]
     if heatmap is None:
         heatmap = np.full_like(frame, 128)
-        _text(heatmap, "no subgoal yet", (10, height // 2), (255, 255, 255))
+        put_text(heatmap, "no subgoal yet", (10, height // 2), WHITE)
     panels = np.concatenate([frame, heatmap, path], axis=1)
     bar = np.full((24, panels.shape[1], 3), _BACKGROUND, np.uint8)
     for i, title in enumerate(("camera", "latent subgoal", "reference path")):
-        _text(bar, title, (i * width + 6, 17), _INK)
+        put_text(bar, title, (i * width + 6, 17), INK)
     foot = np.full((24, panels.shape[1], 3), _BACKGROUND, np.uint8)
-    _text(foot, caption, (6, 17), _INK)
+    put_text(foot, caption, (6, 17), INK)
     return np.concatenate([bar, panels, foot], axis=0)
 
 
@@ -45,7 +46,7 @@ def path_panel(
         box = (6, top + 4, width - 6, top + half - 4)
         view = _View(vertical, sign, lower_m, upper_m, box)
         cv2.rectangle(panel, box[:2], box[2:], _GRID, 1)
-        _text(panel, label, (box[0] + 4, top + 17), _INK)
+        put_text(panel, label, (box[0] + 4, top + 17), INK)
         _polyline(panel, view.pixels(path_m), _PATH)
         if plan_m is not None:
             _polyline(panel, view.pixels(plan_m), _PLAN)
@@ -79,7 +80,3 @@ class _View:
 def _polyline(panel: Rgb, pixels: NDArray[np.int32], colour: tuple[int, int, int]) -> None:
     if len(pixels) > 1:
         cv2.polylines(panel, [pixels], False, colour, 2, cv2.LINE_AA)
-
-
-def _text(image: Rgb, text: str, position: tuple[int, int], colour: tuple[int, int, int]) -> None:
-    cv2.putText(image, text, position, cv2.FONT_HERSHEY_SIMPLEX, 0.42, colour, 1, cv2.LINE_AA)

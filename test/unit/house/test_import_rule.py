@@ -24,7 +24,7 @@ def room(rooms: str = "", libraries: str = "") -> Room:
 
 MESSAGES = (
     "builtin_interfaces diagnostic_msgs geometry_msgs lifecycle_msgs nav_msgs rcl_interfaces rosgraph_msgs sensor_msgs std_msgs std_srvs "
-    "trajectory_msgs visualization_msgs control_msgs franka_msgs"
+    "tf2_msgs trajectory_msgs visualization_msgs control_msgs franka_msgs"
 )
 ROOMS = {
     "contract": room(libraries="yaml"),
