@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from lawam_ros.cli import train_stages
+from lawam_ros.cli import train_ablations, train_stages
 from lawam_ros.contract.errors import EXIT_DONE, UserMistake
 from lawam_ros.contract.load import load_contract
 
@@ -26,6 +26,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     tiny.add_argument("--resume", action="store_true", help="go on with the run in --out")
     tiny.set_defaults(run=run_tiny)
     train_stages.add_parsers(commands)
+    train_ablations.add_parser(commands)
 
 
 def run_tiny(args: argparse.Namespace) -> int:

@@ -63,6 +63,16 @@ class LaWAM(nn.Module):
         features = self.lam.vision_encoder(frames.flatten(0, -4))
         return features.unflatten(0, frames.shape[:-3])
 
+    @property
+    def foresees(self) -> bool:
+        """Whether the action expert reads predicted features (``future_prediction``); without, it reads the present ones in their place."""
+        return bool(self.config.training.get("future_prediction", True))
+
+    def foresee(self, h_t: Tensor, z: Tensor) -> Tensor:
+        """The subgoal (B, N, F) of features h_t of that shape and latent actions z (B, 1, code_dim)."""
+        future: Tensor = self.lam.decoder(h_t, z) if self.foresees else h_t
+        return future
+
     def vlm_forward(self, prompt: PromptBatch, frames: Tensor) -> VlmOutput:
         """Prompts and the images they mention to language states and latent action.
 

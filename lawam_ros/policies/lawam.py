@@ -65,7 +65,10 @@ class LawamPolicy:
                 f"checkpoint {self.description} does not fit task {self._contract.task.name} on {robot.name}: {error}"
             ) from error
 
-    def look(self, observation: Observation, seed: int, committed: Committed | None = None) -> Inference:
+    def look(
+        self, observation: Observation, seed: int, committed: Committed | None = None, subgoal: NDArray[np.float32] | None = None
+    ) -> Inference:
+        """As in the interface; subgoal: features (rows * columns, F) the action expert reads in place of the predicted ones."""
         policy, robot = self._contract.task.policy, self._contract.robot
         result = self._engine.infer(
             primary=[observation.images[name] for name in policy.primary_cameras],
@@ -76,15 +79,16 @@ class LawamPolicy:
             action_hz=policy.action_hz,
             seed=seed,
             prefix=None if committed is None else self._prefix(committed),
+            subgoal=subgoal,
         )
-        subgoal = Subgoal(
+        foreseen = Subgoal(
             stamp_ns=observation.stamp_ns,
             camera=policy.primary_cameras[0],
             grid_hw=result.grid_hw,
             current=result.h_t,
             predicted=result.h_t1,
         )
-        return Inference(actions=np.asarray(result.actions, dtype=float), subgoal=subgoal, stage_ms=result.stage_ms)
+        return Inference(actions=np.asarray(result.actions, dtype=float), subgoal=foreseen, stage_ms=result.stage_ms)
 
     def place(self, inference: Inference, reference: Reference) -> Targets:
         policy, arms = self._contract.task.policy, self._contract.robot.arms

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lawam_ros.contract.errors import UserMistake
 from lawam_ros.contract.yaml_fields import Fields
 
 LATENT_LOSSES = ("mse", "cosine")
@@ -56,8 +55,7 @@ def policy_options(section: Mapping[str, Any], action_horizon: int) -> PolicyOpt
     """
     fields = Fields(section, "action_model")
     usual = PolicyOptions()
-    if fields.has("future_prediction") and not fields.flag("future_prediction"):
-        raise UserMistake("action_model.future_prediction: only true is supported; without it there is no latent world model to train")
+    foresees = not fields.has("future_prediction") or fields.flag("future_prediction")
 
     def number(key: str, default: float, high: float) -> float:
         return fields.number(key, 0.0, high) if fields.has(key) else default
@@ -74,7 +72,7 @@ def policy_options(section: Mapping[str, Any], action_horizon: int) -> PolicyOpt
         ramp_steps=integer("flow_h_t1_pred_ramp_steps", 10_000, 0, 10**9),
     )
     return PolicyOptions(
-        perceptual=number("perceptual_weight", usual.perceptual, 1e6),
+        perceptual=number("perceptual_weight", usual.perceptual, 1e6) if foresees else 0.0,
         distill=number("lam_encoder_distill_weight", usual.distill, 1e6),
         repeats=integer("repeated_diffusion_steps", usual.repeats, 1, 1024),
         detach_future=flag("detach_future_feature", usual.detach_future),

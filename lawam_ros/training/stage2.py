@@ -73,7 +73,7 @@ def policy_trace(model: LaWAM, batch: PolicyBatch, options: PolicyOptions, draws
     """Forward pass and losses of one batch with given draws; every random number of it is in ``draws`` (dropout aside)."""
     language = model.vlm_forward(batch.prompt, batch.frames)
     features = _features(model, batch)
-    predicted = model.lam.decoder(features[:, 0], language.z)
+    predicted = model.foresee(features[:, 0], language.z)
     condition = future_condition(predicted, features[:, 1], options, draws, step, model.training)
     velocity, flow = _flow_loss(model, batch, options, draws, language, features[:, 0], condition)
     perceptual = (predicted.float() - features[:, 1].float()).square().mean()

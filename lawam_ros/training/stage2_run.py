@@ -170,7 +170,7 @@ def _errors(
     language = model.vlm_forward(batch.prompt, batch.frames)
     assert batch.pair is not None or batch.features is not None
     features = batch.features if batch.features is not None else model.encode_images(batch.pair)
-    predicted = model.lam.decoder(features[:, 0], language.z).float()
+    predicted = model.foresee(features[:, 0], language.z).float()
     noise = torch.randn(batch.actions.shape, generator=generator).to(features.device)
     with torch.autocast(features.device.type, enabled=False):
         context = model.flow.context(features[:, 0], predicted, language.h_vlm, language.attention_mask)

@@ -87,10 +87,13 @@ class TinyRun:
     metrics: MetricsFile
 
 
-def train_tiny(contract: Contract, config: ModelConfig, data: TinyData, out: Path, recipe: TinyRecipe, resume: bool) -> Path:
-    """Train and return the checkpoint folder. Raises UserMistake for unusable data or an ``out`` that holds another run."""
+def train_tiny(
+    contract: Contract, config: ModelConfig, data: TinyData, out: Path, recipe: TinyRecipe, resume: bool, cache: Path | None = None
+) -> Path:
+    """Train and return the checkpoint folder. cache: folder for pictures and features, which runs on the same data may share; default in
+    ``out``. Raises UserMistake for unusable data or an ``out`` that holds another run."""
     stored = _stored_state(out, resume)
-    run = prepare_run(contract, config, data, out, recipe)
+    run = prepare_run(contract, config, data, out, recipe, cache)
     stage = stored.facts["stage"] if stored else WORLD_MODEL
     if stored:
         run.model.load_state_dict(without_prefix("weights", stored.tensors), strict=False)
@@ -103,8 +106,11 @@ def train_tiny(contract: Contract, config: ModelConfig, data: TinyData, out: Pat
     return write_checkpoint(run)
 
 
-def prepare_run(contract: Contract, config: ModelConfig, data: TinyData, out: Path, recipe: TinyRecipe) -> TinyRun:
+def prepare_run(
+    contract: Contract, config: ModelConfig, data: TinyData, out: Path, recipe: TinyRecipe, cache: Path | None = None
+) -> TinyRun:
     """Everything up to the first step: tokenizer, model with seeded weights, cached data, statistics."""
+    cache = cache or out / "cache"
     policy, robot = contract.task.policy, contract.robot
     out.mkdir(parents=True, exist_ok=True)
     views = (len(policy.primary_cameras), len(policy.wrist_cameras))
@@ -126,8 +132,8 @@ def prepare_run(contract: Contract, config: ModelConfig, data: TinyData, out: Pa
         model=model,
         prompts=PromptEncoder(config),
         statistics=statistics,
-        train=tuple(_load(recording, model, own, recipe, out / "cache") for recording in train),
-        validation=tuple(_load(recording, model, own, recipe, out / "cache") for recording in validation),
+        train=tuple(_load(recording, model, own, recipe, cache) for recording in train),
+        validation=tuple(_load(recording, model, own, recipe, cache) for recording in validation),
         recordings=train,
         validation_recordings=validation,
         metrics=MetricsFile(out / METRICS_FILE),
@@ -230,7 +236,7 @@ def _chunk_errors(run: TinyRun, batch: PolicyBatch, expected: Any) -> dict[str, 
     h_t, future = batch.features.unbind(1)
     with training_context():
         output = model.vlm_forward(batch.prompt, batch.frames)
-        predicted = model.lam.decoder(h_t, output.z)
+        predicted = model.foresee(h_t, output.z)
         context = model.flow.context(h_t, predicted, output.h_vlm, output.attention_mask)
         noise = torch.randn((len(h_t), model.config.flow.action_horizon, model.config.flow.action_dim), generator=generator)
         sampled = sample_actions(model.flow, context, noise, batch.action_hz, batch.embodiment_id, batch.state)

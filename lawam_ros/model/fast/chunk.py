@@ -189,7 +189,7 @@ def read_image(packed: PackedModel, given: ChunkTensors) -> Tensor:
 
 def foresee(packed: PackedModel, h_t: Tensor, z: Tensor) -> Tensor:
     """Stage ``world_model``: the subgoal h_t1 (N, F)."""
-    return predicted_features(packed.world_model, h_t, z)
+    return predicted_features(packed.world_model, h_t, z) if packed.model.foresees else h_t
 
 
 def act(

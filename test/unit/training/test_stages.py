@@ -199,6 +199,17 @@ def test_guidance_dropout_hides_the_future(model, config):
         assert torch.allclose(first, second, atol=1e-5) == same
 
 
+def test_without_foresight_the_action_expert_reads_the_present_twice(model, config):
+    model.config = replace(config, training=dict(config.training) | {"future_prediction": False})
+    options = policy_options(model.config.training, config.flow.action_horizon)
+    trace = policy_trace(model, policy_batch(config), options, draws_of(config, options))
+    torch.testing.assert_close(trace.predicted, trace.features[:, 0])
+    assert options.perceptual == 0.0
+    trace.losses["total"].backward()
+    assert all(parameter.grad is None for parameter in model.lam.decoder.parameters())
+    assert model.act_query.grad is not None
+
+
 def test_flow_only_reaches_later_language_states_only(model, config):
     batch = policy_batch(config)
     for flow_only in (False, True):
@@ -251,7 +262,7 @@ def test_options_read_official_keys_and_refuse_nonsense():
     options = policy_options(given | {"flow_h_t1_pred_prob_start": 0.25, "trained_delay_steps": 4}, 50)
     assert (options.repeats, options.latent_loss, options.max_delay_steps) == (2, "cosine", 4)
     assert options.scheduled is not None and [options.scheduled.probability(s) for s in (0, 5000, 20000)] == [0.25, 0.625, 1.0]
-    for wrong in ({"latent_loss_type": "l7"}, {"trained_delay_steps": 50}, {"future_prediction": False}, {"perceptual_weight": -1.0}):
+    for wrong in ({"latent_loss_type": "l7"}, {"trained_delay_steps": 50}, {"perceptual_weight": -1.0}):
         with pytest.raises(UserMistake, match=next(iter(wrong))):
             policy_options(wrong, 50)
 
