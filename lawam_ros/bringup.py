@@ -2,7 +2,9 @@
 
 import importlib.util
 import os
+import posixpath
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
@@ -10,6 +12,7 @@ from typing import Any, NoReturn
 from lawam_ros.contract.errors import EXIT_ENVIRONMENT_LACKS, EXIT_USER_MISTAKE, EnvironmentLacks, UserMistake
 from lawam_ros.contract.load import Contract, load_contract
 from lawam_ros.contract.paths import config_dir
+from lawam_ros.contract.recorded_topics import recorded_topics
 
 Value = bool | int | float | str
 
@@ -66,6 +69,8 @@ ARGUMENTS = (
     Argument("rtc", "true", "Real-time chunking: chunks continue what is executed of the last one.", ("true", "false")),
     Argument("latency_s", "0.1", "In lock step, from an observation to the use of its chunk, in s."),
     Argument("view", "true", "Start the subgoal heatmap.", ("true", "false")),
+    Argument("record", "false", "Record everything into a bag.", ("true", "false")),
+    Argument("bag", "", "Folder of the bag to record; empty takes bags/<task>_<date>_<time>."),
 )
 
 
@@ -124,7 +129,9 @@ def nodes_for(task: str, values: Mapping[str, str]) -> tuple[NodeSpec, ...]:
     timed: dict[str, Value] = dict(common)
     if values["clock"] == "lockstep":
         timed |= {"lockstep": True, "lockstep_latency_s": float(values["latency_s"])}
-    nodes = [
+    # The first to start and the last to be stopped, so that a recording shows how the arm came to rest.
+    nodes = [NodeSpec("recorder", {**timed, "bag": values["bag"]})] if values["record"] == "true" else []
+    nodes += [
         NodeSpec("sim", {**timed, "seed": seed}),
         NodeSpec("chunk_executor", {**timed, "instruction": values["instruction"]}),
         NodeSpec(
@@ -144,6 +151,14 @@ def nodes_for(task: str, values: Mapping[str, str]) -> tuple[NodeSpec, ...]:
     return tuple(nodes)
 
 
+def bag_command(task: str, values: Mapping[str, str]) -> list[str]:
+    """``ros2 bag record`` of what the node ``recorder`` records, for installations that have it."""
+    folder = values["bag"] or f"bags/{task}_{time.strftime('%Y%m%d_%H%M%S')}"
+    namespace = "/" + values["namespace"].strip("/")
+    topics = [posixpath.join(namespace, topic.name) for topic in recorded_topics(contract_for(task, values).robot)]
+    return ["ros2", "bag", "record", "--storage", "mcap", "--output", folder, "--topics", *topics]
+
+
 def environment(hardware: str) -> dict[str, str]:
     """Variables of every process: a shared-memory transport that holds images, and no way out of this machine in simulation."""
     profile = str(config_dir() / "fastdds_large_shm.xml")
@@ -157,27 +172,36 @@ def launch_description(task: str) -> Any:
     """LaunchDescription of a task. The arguments are resolved first, so that launch starts exactly the nodes of ``nodes_for``."""
     import launch_ros.actions
     from launch import LaunchDescription
-    from launch.actions import DeclareLaunchArgument, OpaqueFunction, RegisterEventHandler, SetEnvironmentVariable, Shutdown
+    from launch.actions import (
+        DeclareLaunchArgument,
+        ExecuteProcess,
+        OpaqueFunction,
+        RegisterEventHandler,
+        SetEnvironmentVariable,
+        Shutdown,
+    )
     from launch.event_handlers import OnProcessExit
     from launch.substitutions import LaunchConfiguration
 
     def actions(context: Any) -> list[Any]:
         values = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in ARGUMENTS}
         variables = [SetEnvironmentVariable(name, value) for name, value in environment(values["hardware"]).items()]
-        nodes = [
-            launch_ros.actions.Node(
-                package=PACKAGE,
-                executable=node.executable,
-                name=node.name,
-                namespace=values["namespace"],
-                parameters=[dict(node.parameters)],
-                respawn=node.respawn,
-                respawn_delay=RESPAWN_DELAY_S,
-                output="screen",
-            )
-            for node in nodes_for(task, values)
-        ]
+        nodes = [process(node, values) for node in nodes_for(task, values)]
         return [*variables, RegisterEventHandler(OnProcessExit(on_exit=given_up)), *nodes]
+
+    def process(node: NodeSpec, values: Mapping[str, str]) -> Any:
+        if node.executable == "recorder" and importlib.util.find_spec("ros2bag") is not None:
+            return ExecuteProcess(cmd=bag_command(task, values), output="screen")
+        return launch_ros.actions.Node(
+            package=PACKAGE,
+            executable=node.executable,
+            name=node.name,
+            namespace=values["namespace"],
+            parameters=[dict(node.parameters)],
+            respawn=node.respawn,
+            respawn_delay=RESPAWN_DELAY_S,
+            output="screen",
+        )
 
     def given_up(event: Any, context: Any) -> Any:
         """A node that names a mistake or something missing would end the same way again."""

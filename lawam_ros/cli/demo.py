@@ -39,6 +39,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="contract override, e.g. world.cube_size_m=0.05")
     parser.add_argument("--delay-ms", type=float, default=0.0, help="time added to every chunk, to try slow policies")
     parser.add_argument("--domain", type=int, default=None, help="ROS domain; default: a free one of its own")
+    add_record_argument(parser)
     parser.add_argument("--require", type=float, default=None, metavar="FRACTION", help="exit 1 when fewer episodes succeed")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     parser.set_defaults(run=run)
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserMistake(f"--require: expected a fraction from 0 to 1, got {args.require:g}")
     given = {"robot": args.robot, "checkpoint": args.checkpoint, "instruction": args.instruction}
     values = bringup.defaults(args.task) | {name: text for name, text in given.items() if text}
-    values |= {"device": args.device, "seed": str(args.seed), "set": ";".join(args.set)}
+    values |= {"device": args.device, "seed": str(args.seed), "set": ";".join(args.set), **record_values(args.record)}
     bringup.nodes_for(args.task, values)
     check_before_start(values["checkpoint"], None if args.no_video else args.out)
     summary = run_task(args, values)
@@ -66,6 +67,23 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(summary))
     missed = args.require is not None and summary["successes"] < args.require * summary["episodes"]
     return EXIT_CRITERION_MISSED if missed else EXIT_DONE
+
+
+def add_record_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--record", type=Path, default=None, metavar="BAG", help="record the run into this folder, which must not exist")
+
+
+def record_values(bag: Path | None) -> dict[str, str]:
+    """Launch arguments of ``--record``. Raises UserMistake where the folder exists."""
+    if bag is not None and bag.exists():
+        raise UserMistake(f"--record {bag}: exists already; choose another folder")
+    return {} if bag is None else {"record": "true", "bag": str(bag.expanduser().resolve())}
+
+
+def tell_recording(client: "RunClient") -> None:
+    """Where the recording is, and why it is not whole when it is not."""
+    if client.recording_to:
+        print(f"recording          {client.recording_to}", *([f"({client.recording_problem})"] if client.recording_problem else []))
 
 
 def check_before_start(checkpoint: str, out: Path | None, needs_ros: bool = True) -> None:
@@ -114,6 +132,7 @@ def run_task(args: argparse.Namespace, values: dict[str, str]) -> dict[str, Any]
             films += [str(film.path)] if film.written else []
             line.end(f"episode {k + 1}/{args.episodes}  seed {seed}  {results[-1].reason}  {results[-1].time_s:.1f} s")
         time.sleep(DIAGNOSTICS_S + 0.1)  # the last report of the policy carries the percentiles of the whole run
+        tell_recording(run.client)
         return summarise(args.task, args.seed, args.delay_ms, results, figures_of(run.client, run.checker.violations), films)
 
 

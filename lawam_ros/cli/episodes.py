@@ -39,7 +39,8 @@ def wait_until_up(client: RunClient, group: ProcessGroup, nodes: tuple[NodeSpec,
     while True:
         for node in nodes:
             raise_if_ended(group, node.name)
-        missing = [name for name, there in (("sim", client.world is not None), ("policy", client.heartbeat_age_s() < 1.0)) if not there]
+        up = {"sim": client.world is not None, "policy": client.heartbeat_age_s() < 1.0, "recorder": bool(client.recording_to)}
+        missing = [node.name for node in nodes if not up.get(node.name, True)]
         if not missing:
             return
         if time.monotonic() > deadline:

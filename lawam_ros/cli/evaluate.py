@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lawam_ros import bringup
-from lawam_ros.cli.demo import ProgressLine, check_before_start, progress_text
+from lawam_ros.cli.demo import (
+    ProgressLine,
+    add_record_argument,
+    check_before_start,
+    progress_text,
+    record_values,
+    tell_recording,
+)
 from lawam_ros.cli.run_figures import RunFigures, percentile, reaction_ms
 from lawam_ros.cli.run_summary import figures_of, print_table, summarise
 from lawam_ros.contract.errors import EXIT_CRITERION_MISSED, EXIT_DONE, UserMistake
@@ -68,6 +75,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--out", type=Path, default=Path("out/eval"), help="folder for videos and the sheet of failures")
     parser.add_argument("--no-video", action="store_true", help="do not film")
     parser.add_argument("--domain", type=int, default=None, help="ROS domain; default: a free one of its own")
+    add_record_argument(parser)
     parser.add_argument("--require", type=float, default=None, metavar="FRACTION", help="exit 1 when fewer episodes succeed")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     parser.set_defaults(run=run)
@@ -80,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
     given = {"robot": args.robot, "checkpoint": args.checkpoint, "instruction": args.instruction}
     values = bringup.defaults(args.task) | {name: text for name, text in given.items() if text}
     values |= {"device": args.device, "seed": str(args.seed), "set": ";".join(overrides), "view": "false"}
+    values |= record_values(args.record)
     values |= {
         "rtc": "false" if args.no_rtc else "true",
         "clock": args.clock,
@@ -117,6 +126,8 @@ def _check(args: argparse.Namespace) -> None:
         raise UserMistake(f"--domain: expected 0 to 232, got {args.domain}")
     if args.through == "direct" and args.clock == "steady":
         raise UserMistake("--through direct runs in stepped time; leave out --clock steady, or use --through ros")
+    if args.through == "direct" and args.record is not None:
+        raise UserMistake("--record: a recording is made of the ROS graph; leave out --through direct")
     if args.through == "ros" and args.jobs > 1:
         raise UserMistake("--jobs: the ROS graph runs one episode at a time; use --through direct for several")
 
@@ -144,6 +155,7 @@ def _through_ros(args: argparse.Namespace, values: dict[str, str]) -> Evaluation
             run.checker.restart()
             _add(evaluation, result, str(film.path) if film.written else None, run.client.frame, line, args.episodes)
         time.sleep(DIAGNOSTICS_S + 0.1)  # the last report of the policy carries the percentiles of the whole run
+        tell_recording(run.client)
         evaluation.figures = figures_of(run.client, run.checker.violations)
     return evaluation
 

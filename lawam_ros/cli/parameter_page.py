@@ -6,10 +6,16 @@ Written by ``python -m lawam_ros.cli.parameter_page > docs/parameters.md``.
 import sys
 
 from lawam_ros.bringup import arguments
-from lawam_ros.nodes import chunk_executor, parameters, policy, sim, subgoal_view
+from lawam_ros.nodes import chunk_executor, parameters, policy, recorder, sim, subgoal_view
 from lawam_ros.nodes.parameters import Parameter
 
-_NODES = (("sim", sim.TABLE), ("policy", policy.TABLE), ("chunk_executor", chunk_executor.TABLE), ("subgoal_view", subgoal_view.TABLE))
+_NODES = (
+    ("sim", sim.TABLE),
+    ("policy", policy.TABLE),
+    ("chunk_executor", chunk_executor.TABLE),
+    ("subgoal_view", subgoal_view.TABLE),
+    ("recorder", recorder.TABLE),
+)
 
 
 _HEAD = """# Parameters

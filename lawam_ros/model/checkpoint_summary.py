@@ -67,7 +67,7 @@ def summarise_checkpoint(path: Path) -> dict[str, Any]:
         "data_sha256": folder.facts.data_sha256 if folder.facts else None,
         "training": dict(folder.facts.training) if folder.facts else None,
         "statistics": _statistics(folder),
-        "sha256": _hashes(folder),
+        "sha256": hashes_of(folder),
     }
 
 
@@ -172,7 +172,7 @@ def _vectors(statistics: Statistics) -> dict[str, Any]:
     }
 
 
-def _hashes(folder: CheckpointFolder) -> dict[str, str]:
+def hashes_of(folder: CheckpointFolder) -> dict[str, str]:
     """Of the weights and of every file that describes them; other weights lying around are left alone."""
     described = [path for path in sorted(folder.run.rglob("*")) if path.suffix in (".yaml", ".json")]
     processors = folder.run.glob("policy_*.safetensors") if folder.lerobot else ()

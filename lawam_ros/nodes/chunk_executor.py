@@ -91,7 +91,7 @@ class ChunkExecutorNode(ManagedNode):
         self._poses = {
             arm.name: self.create_publisher(PoseStamped, f"lawam/reference_pose/{arm.name}", qos.REFERENCE) for arm in robot.arms
         }
-        self._status = self.create_publisher(DiagnosticArray, "lawam/status", qos.LATCHED)
+        self._status = self.create_publisher(DiagnosticArray, "lawam/status", qos.STEPPED_STATUS if stepped else qos.LATCHED)
         self._trigger_services = [
             self.create_service(Trigger, "~/hold", lambda _, reply: self._requested(reply, "hold")),
             self.create_service(Trigger, "~/stop", lambda _, reply: self._requested(reply, "stop")),

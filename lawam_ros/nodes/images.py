@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
 
 from lawam_ros.contract.robot import Camera
 from lawam_ros.nodes import messages
@@ -47,20 +48,27 @@ def bridge() -> Any | None:
 
 def image_to_rgb(message: ImageMessage, camera: Camera) -> NDArray[np.uint8]:
     """RGB array in the contract's orientation and size. Raises BadImage with what was expected and what came."""
-    if isinstance(message, CompressedImage):
-        rgb = rgb_from_compressed(bytes(message.data))
-    elif message.encoding in CHANNELS:
-        rgb = rgb_from_bytes(memoryview(message.data).cast("B"), message.height, message.width, message.step, message.encoding)
-    elif bridge() is not None:
-        try:
-            rgb = np.array(bridge().imgmsg_to_cv2(message, "rgb8"), dtype=np.uint8)  # type: ignore[union-attr]
-        except Exception as error:  # CvBridgeError and OpenCV errors share no base class
-            raise BadImage(f"cv_bridge refused encoding {message.encoding!r}: {error}") from error
-    else:
-        raise BadImage(f"expected encoding {', '.join(CHANNELS)}, got {message.encoding!r}; others need cv_bridge, which is not installed")
-    rgb = rotate(rgb, camera.rotate_deg)
+    rgb = rotate(_rgb_as_mounted(message), camera.rotate_deg)
     check_size(rgb.shape, camera.height, camera.width)
     return rgb
+
+
+def compressed_image(message: Image) -> CompressedImage:
+    """The same picture as JPEG. Raises BadImage."""
+    return _jpeg_message(_rgb_as_mounted(message), message.header)
+
+
+def _rgb_as_mounted(message: ImageMessage) -> NDArray[np.uint8]:
+    if isinstance(message, CompressedImage):
+        return rgb_from_compressed(bytes(message.data))
+    if message.encoding in CHANNELS:
+        return rgb_from_bytes(memoryview(message.data).cast("B"), message.height, message.width, message.step, message.encoding)
+    if bridge() is None:
+        raise BadImage(f"expected encoding {', '.join(CHANNELS)}, got {message.encoding!r}; others need cv_bridge, which is not installed")
+    try:
+        return np.array(bridge().imgmsg_to_cv2(message, "rgb8"), dtype=np.uint8)  # type: ignore[union-attr]
+    except Exception as error:  # CvBridgeError and OpenCV errors share no base class
+        raise BadImage(f"cv_bridge refused encoding {message.encoding!r}: {error}") from error
 
 
 def check_message(message: Image, camera: Camera) -> None:
@@ -75,8 +83,12 @@ def image_message(rgb: NDArray[np.uint8], camera: Camera, stamp_ns: int, frame_i
     """What the camera's topic carries: rgb8, or JPEG."""
     if not camera.is_compressed:
         return rgb_to_image(rgb, stamp_ns, frame_id)
+    return _jpeg_message(rgb, messages.header(stamp_ns, frame_id))
+
+
+def _jpeg_message(rgb: NDArray[np.uint8], header: Header) -> CompressedImage:
     data = array.array("B", jpeg_from_rgb(rgb, JPEG_QUALITY))
-    return CompressedImage(header=messages.header(stamp_ns, frame_id), format="rgb8; jpeg compressed bgr8", data=data)
+    return CompressedImage(header=header, format="rgb8; jpeg compressed bgr8", data=data)
 
 
 def rgb_to_image(rgb: NDArray[np.uint8], stamp_ns: int, frame_id: str) -> Image:

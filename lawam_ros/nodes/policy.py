@@ -16,11 +16,12 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
 from sensor_msgs.msg import Image, JointState
-from std_msgs.msg import Header
+from std_msgs.msg import Header, String
 from trajectory_msgs.msg import JointTrajectory
 
 from lawam_ros.contract.errors import EnvironmentLacks, LawamError, UserMistake
 from lawam_ros.contract.paths import urdf_dir
+from lawam_ros.contract.recorded_topics import RUN_INFO_TOPIC
 from lawam_ros.contract.records import ActionChunk, Observation, Subgoal
 from lawam_ros.control.kinematics import Chain
 from lawam_ros.control.lock_step import FAILED, INFER, LookRule
@@ -32,6 +33,7 @@ from lawam_ros.nodes.images import ImageMessage, image_to_rgb, image_type
 from lawam_ros.nodes.lock_step import LATENCY, LOCKSTEP, OBSERVED_TOPIC, STEP_TOPIC, TIMEOUT, step_from_message
 from lawam_ros.nodes.managed import ManagedNode, run
 from lawam_ros.nodes.parameters import Parameter
+from lawam_ros.nodes.run_info import run_info
 from lawam_ros.nodes.status import ExecutorStatus, status_from_message
 from lawam_ros.nodes.stepped_looks import SteppedLooks
 from lawam_ros.observe.alignment import JOINT_STATES, Aligned, NotAligned, align
@@ -41,6 +43,7 @@ from lawam_ros.policies.choose import choose_policy
 from lawam_ros.policies.committed import Committed, DelayEstimate, StepGrid, committed_part
 from lawam_ros.policies.interface import Inference, Reference, Targets
 from lawam_ros.policies.noise import noise_seed
+from lawam_ros.policies.provenance import checkpoint_hashes
 
 CHECKPOINT = Parameter(
     "checkpoint", "", "Checkpoint folder, name of a shipped one, or recorded:<dataset>#<episode>; empty takes the task's."
@@ -122,7 +125,15 @@ class PolicyNode(ManagedNode):
             self._looks = SteppedLooks(primary, self._topics.values(), LookRule(latency_ns, period_ns))
             self._observed = self.create_publisher(Header, OBSERVED_TOPIC, qos.STEPPED)
             subscribe(DiagnosticArray, STEP_TOPIC, self._on_step, qos.STEPPED)
+        self._tell_what_runs(checkpoint)
         self.get_logger().info(f"policy ready: {self._policy.description}")
+
+    def _tell_what_runs(self, checkpoint: str) -> None:
+        names = ("device", "precision", "rtc", "seed", "added_delay_s", "lockstep", "lockstep_latency_s")
+        settings = {"checkpoint": checkpoint} | {name: self.get_parameter(name).value for name in names}
+        overrides = str(self.get_parameter("overrides").value)
+        info = run_info(self._contract, overrides, settings, checkpoint_hashes(checkpoint))
+        self.create_publisher(String, RUN_INFO_TOPIC, qos.LATCHED).publish(String(data=info))
 
     def start(self) -> None:
         self._running.set()

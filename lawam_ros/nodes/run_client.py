@@ -22,12 +22,13 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
-from std_msgs.msg import Header
+from std_msgs.msg import Header, String
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from lawam_ros.contract.errors import LawamError
 from lawam_ros.contract.load import Contract
+from lawam_ros.contract.recorded_topics import RECORDER_READY_TOPIC
 from lawam_ros.contract.records import ActionChunk, JointCommand
 from lawam_ros.nodes import messages, qos
 from lawam_ros.nodes.images import ImageMessage, image_to_rgb, image_type
@@ -82,6 +83,8 @@ class RunClient:
         self.path_m: list[NDArray[np.float64]] = []
         self.targets_m: NDArray[np.float64] | None = None
         self.last_heartbeat_s = 0.0
+        self.recording_to = ""
+        self.recording_problem = ""
         self.policy_report: dict[str, str] = {}
         self.measurements = Measurements()
         self.last_chunk: ActionChunk | None = None
@@ -158,13 +161,14 @@ class RunClient:
         robot, policy = self._contract.robot, self._contract.task.policy
         camera = robot.camera(policy.primary_cameras[0])
         subscribe = self._node.create_subscription
-        subscribe(DiagnosticArray, "lawam/status", self._on_status, qos.LATCHED)
+        subscribe(DiagnosticArray, "lawam/status", self._on_status, qos.RECORDED_LATCHED)
         subscribe(DiagnosticArray, "sim/status", self._on_world, qos.LATCHED)
         subscribe(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.DIAGNOSTICS)
         subscribe(Header, "lawam/heartbeat", self._on_heartbeat, qos.BEAT)
         subscribe(JointTrajectory, "lawam/action_chunk", self._on_chunk, qos.CHUNK)
         subscribe(JointTrajectory, robot.sim_command_topic, self._on_command_message, qos.COMMAND)
         subscribe(PoseStamped, f"lawam/reference_pose/{robot.arms[0].name}", self._on_pose, qos.REFERENCE)
+        subscribe(String, RECORDER_READY_TOPIC, self._on_recorder, qos.LATCHED)
         self._camera = camera
         subscribe(image_type(camera), camera.topic, self._on_frame, qos.IMAGE_IN)
         subscribe(Image, "lawam/subgoal/heatmap", self._on_heatmap, qos.IMAGE_IN)
@@ -180,10 +184,15 @@ class RunClient:
     def _on_heartbeat(self, _: Header) -> None:
         self.last_heartbeat_s = time.monotonic()
 
+    def _on_recorder(self, message: String) -> None:
+        self.recording_to = message.data
+
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
             if status.name == "policy":
                 self.policy_report = messages.values_by_key(status)
+            elif status.name == "recorder" and status.message != "ok":
+                self.recording_problem = status.message
 
     def _on_pose(self, message: PoseStamped) -> None:
         self.path_m.append(messages.pose_from_message(message).position_m)

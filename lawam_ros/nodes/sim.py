@@ -75,8 +75,9 @@ class SimNode(ManagedNode):
         self._status = self.create_publisher(DiagnosticArray, "sim/status", qos.LATCHED)
         self._description = self.create_publisher(String, "robot_description", qos.LATCHED)
         self._description.publish(String(data=(urdf_dir() / robot.urdf).read_text(encoding="utf-8")))
-        self._images = {camera.name: self.create_publisher(image_type(camera), camera.topic, qos.IMAGE_OUT) for camera in robot.cameras}
-        self._infos = {camera.name: self.create_publisher(CameraInfo, camera.info_topic, qos.SENSOR) for camera in robot.cameras}
+        image_qos = qos.STEPPED if self.get_parameter("lockstep").value else qos.IMAGE_OUT
+        self._images = {camera.name: self.create_publisher(image_type(camera), camera.topic, image_qos) for camera in robot.cameras}
+        self._infos = {camera.name: self.create_publisher(CameraInfo, camera.info_topic, qos.REFERENCE) for camera in robot.cameras}
         self._reset_service = self.create_service(Trigger, "sim/reset", self._on_reset)
         self._reset()
         self._inputs = inputs_node(self)

@@ -138,7 +138,7 @@ def recording(kind: str) -> Any:
 @pytest.fixture
 def launched(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Run the launch file on a recording stand-in of launch with arguments as on a command line; its actions by kind."""
-    kinds = ("DeclareLaunchArgument", "OpaqueFunction", "SetEnvironmentVariable", "RegisterEventHandler", "Shutdown")
+    kinds = ("DeclareLaunchArgument", "OpaqueFunction", "SetEnvironmentVariable", "RegisterEventHandler", "Shutdown", "ExecuteProcess")
     actions = SimpleNamespace(**{kind: recording(kind) for kind in kinds})
     contents: dict[str, dict[str, Any]] = {
         "launch": {"LaunchDescription": lambda entities: list(entities)},
@@ -199,6 +199,7 @@ def started_by_the_runner(nodes: tuple[NodeSpec, ...], namespace: str) -> dict[s
     [
         {},
         {"view": "false", "seed": "12001"},
+        {"record": "true", "bag": "/tmp/bag 1", "clock": "lockstep"},
         {
             "namespace": "/cell_1/left",
             "set": "world.cube_size_m=0.05;robot.tick_hz=200.0",
@@ -239,6 +240,18 @@ def test_launch_declares_every_argument(launched: Any) -> None:
         options = declared[argument.name]
         assert (options["default_value"], options["description"]) == (argument.default, argument.text)
         assert options.get("choices", []) == list(argument.choices)
+
+
+def test_launch_records_with_rosbag2_where_it_is_installed(launched: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"record": "true", "bag": "/tmp/bag", "namespace": "cell"}
+    assert "recorder" in {node.options["name"] for node in launched(given)["Node"]}
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: object() if name == "ros2bag" else found(name, *rest))
+    actions = launched(given)
+    assert "recorder" not in {node.options["name"] for node in actions["Node"]}
+    (command,) = (action.options["cmd"] for action in actions["ExecuteProcess"])
+    assert command[:7] == ["ros2", "bag", "record", "--storage", "mcap", "--output", "/tmp/bag"]
+    assert {"/cell/joint_states", "/cell/camera/front/image_raw", "/cell/lawam/status", "/diagnostics"} <= set(command)
 
 
 def test_launch_refuses_what_the_runner_refuses(launched: Any) -> None:
