@@ -48,6 +48,7 @@ setup(
         "av",
         "matplotlib",
         "mcap",
+        "msgpack>=1.0",
         "mujoco>=3.3",
         "numpy>=2.0",
         "opencv-python-headless",
@@ -61,6 +62,7 @@ setup(
         "tqdm",
         "transforms3d",
         "transformers>=5.0",
+        "websockets>=15",
     ],
     # control: other ways to do what the package does itself. test: colcon test runs pytest where it finds it named here.
     extras_require={"control": ["daqp", "ruckig"], "test": ["hypothesis", "pytest", "pytest-timeout"]},

@@ -174,7 +174,7 @@ class _Handler(BaseHTTPRequestHandler):
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """What the HTTP library refuses is answered in JSON as well."""
         self.close_connection = True
-        self.command = getattr(self, "command", None) or ""
+        self.request_version = self.protocol_version  # what could not be read counts as HTTP/0.9, which has no status line
         self._send(code, error_content(f"expected an HTTP request, got one that cannot be served ({message or code})"))
 
     def log_message(self, form: str, *values: Any) -> None:

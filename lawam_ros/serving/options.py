@@ -62,7 +62,7 @@ def authorised(header: str | None, token: str) -> bool:
         return True
     scheme, _, given = (header or "").partition(" ")
     known = scheme.lower() in ("api-key", "bearer")
-    return hmac.compare_digest(given.strip().encode(), token.encode()) and known
+    return hmac.compare_digest(given.strip().encode(errors="surrogateescape"), token.encode()) and known
 
 
 REFUSED = "expected the header 'Authorization: Api-Key <token>' or 'Authorization: Bearer <token>' with this server's token"

@@ -25,6 +25,10 @@ class ThreadedServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
     def port(self) -> int:
         return int(self.server_address[1])
 
+    def serve_forever(self, poll_interval: float = 0.05) -> None:
+        """poll_interval: how long ``shutdown`` waits at most."""
+        super().serve_forever(poll_interval)
+
     def get_request(self) -> tuple[DeadlineSocket, Any]:
         connected, address = super().get_request()
         return DeadlineSocket.around(connected), address

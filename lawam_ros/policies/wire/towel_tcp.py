@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lawam_ros.policies.wire.checked_numbers import MAX_STEPS, number, whole_number
-from lawam_ros.policies.wire.images import Image, jpeg_from_rgb, rgb_from_jpeg
+from lawam_ros.policies.wire.images import Image, jpeg_from_rgb
 from lawam_ros.policies.wire.peer_mistake import PeerMistake
 
 DEFAULT_PORT = 57770
@@ -76,11 +76,9 @@ def request_kind(content: Mapping[str, Any]) -> str:
     return str(kind)
 
 
-def read_images(read: Read) -> tuple[Image, Image, Image]:
-    """Left wrist, front and right wrist image as RGB. All three are read before the first is looked into, so that the answer to a broken
-    one does not come in the middle of the request. Raises PeerMistake, EOFError."""
-    left, front, right = (read_frame(read, MAX_JPEG_BYTES, what) for what in IMAGE_NAMES)
-    return rgb_from_jpeg(left, IMAGE_NAMES[0]), rgb_from_jpeg(front, IMAGE_NAMES[1]), rgb_from_jpeg(right, IMAGE_NAMES[2])
+def jpeg_frames(read: Read, limit: int = MAX_JPEG_BYTES) -> tuple[bytes, ...]:
+    """The three images as they came, not looked into: so the answer to a broken one does not come in the middle of the request."""
+    return tuple(read_frame(read, limit, what) for what in IMAGE_NAMES)
 
 
 def towel_request(content: Mapping[str, Any], default_hz: float, default_move_steps: int) -> TowelRequest:

