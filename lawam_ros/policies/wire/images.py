@@ -17,13 +17,13 @@ JPEG_QUALITY = 95
 
 
 def checked_image(value: Any, what: str) -> Image:
-    """uint8 (H, W, 3). Raises PeerMistake."""
+    """A copy, uint8 (H, W, 3), that torch may wrap: the arrays of a message are read-only. Raises PeerMistake."""
     if not isinstance(value, np.ndarray) or value.dtype != np.uint8 or value.ndim != 3 or value.shape[2] != 3:
         came = f"{value.dtype} {list(value.shape)}" if isinstance(value, np.ndarray) else type(value).__name__
         raise PeerMistake(f"expected {what} as a uint8 image (height, width, 3), got {came}")
     if not all(1 <= side <= MAX_SIDE for side in value.shape[:2]):
         raise PeerMistake(f"expected {what} with sides of 1 to {MAX_SIDE} pixels, got {value.shape[1]}x{value.shape[0]}")
-    return value
+    return value.copy()
 
 
 def jpeg_from_rgb(image: Image, quality: int = JPEG_QUALITY) -> bytes:
