@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from lawam_ros.contract.records import ActionChunk
 from lawam_ros.contract.robot import Arm, Robot
+from lawam_ros.control.acceptance import starts_from_rest
 from lawam_ros.control.kinematics import Chain
 
 Array = NDArray[np.float64]
@@ -27,9 +28,14 @@ class HandPath:
         return np.asarray((self.due_ns - now_ns) * 1e-9, dtype=float)
 
 
-def hand_paths(robot: Robot, chains: Mapping[str, Chain], chunk: ActionChunk) -> list[HandPath]:
-    """A path per arm the chunk speaks of. chains: arm -> its kinematics."""
-    due_ns = chunk.stamp_ns + np.round(chunk.time_from_start_s * 1e9).astype(np.int64)
+def hand_paths(
+    robot: Robot, chains: Mapping[str, Chain], chunk: ActionChunk, arrived_ns: int, resting_since_ns: int | None
+) -> list[HandPath]:
+    """A path per arm the chunk speaks of. chains: arm -> its kinematics. arrived_ns: of the chunk, about when the executor released it.
+    resting_since_ns: since when the arms stood still then, None in motion. Instants in ns of ROS time."""
+    from_rest = starts_from_rest(chunk, resting_since_ns)
+    start_ns = arrived_ns - round(float(chunk.time_from_start_s[0]) * 1e9) if from_rest else chunk.stamp_ns
+    due_ns = start_ns + np.round(chunk.time_from_start_s * 1e9).astype(np.int64)
     columns = dict(zip(chunk.components, chunk.values.T, strict=True))
     unsaid = np.full(len(due_ns), np.nan)
     paths = []

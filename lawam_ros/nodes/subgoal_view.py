@@ -36,7 +36,7 @@ HIGH = Parameter("similarity_high", 1.0, "Cosine similarity drawn as the hottest
 ALPHA = Parameter("alpha", 0.5, "Opacity of heatmap and change map over the image.", low=0.0, high=1.0)
 ANCHOR_ROW = Parameter("anchor_row", 3, "Row of the anchor patch in the first features of an epoch.", low=0, high=255)
 ANCHOR_COLUMN = Parameter("anchor_column", 7, "Column of the anchor patch.", low=0, high=255)
-CHANGE_HIGH = Parameter("change_high", 1.0, "Change drawn as the hottest colour, in lengths of a typical feature.", low=0.01, high=10.0)
+CHANGE_HIGH = Parameter("change_high", 1.4, "Change drawn as the hottest colour, in lengths of a typical feature.", low=0.01, high=10.0)
 CHANGE_BIAS = Parameter("remove_change_bias", True, "Take out of the change map what every prediction of the last ones shows.")
 TABLE = (LOW, HIGH, ALPHA, ANCHOR_ROW, ANCHOR_COLUMN, CHANGE_HIGH, CHANGE_BIAS)
 
@@ -53,6 +53,7 @@ class SubgoalViewNode(ManagedNode):
     def __init__(self) -> None:
         super().__init__("subgoal_view", TABLE)
         self._epoch = -1
+        self._resting_since_ns: int | None = None
         self._drawn = 0
         self._distance = float("nan")
         self._problems: dict[str, str] = {}
@@ -115,13 +116,14 @@ class SubgoalViewNode(ManagedNode):
 
     def _on_status(self, message: DiagnosticArray) -> None:
         try:
-            epoch = status_from_message(message).epoch
+            status = status_from_message(message)
             self._problems["lawam/status"] = ""
         except messages.BadMessage as error:
             self._problems["lawam/status"] = str(error)
             return
-        if epoch != self._epoch:
-            self._epoch = epoch
+        self._resting_since_ns = status.hold_since_ns or None
+        if status.epoch != self._epoch:
+            self._epoch = status.epoch
             self._views.begin()
             self._show_paths([])
 
@@ -143,7 +145,10 @@ class SubgoalViewNode(ManagedNode):
             self._problems["lawam/action_chunk"] = f"expected a chunk, these do not fit: {error}"
             return
         if chunk.epoch == self._epoch:
-            self._show_paths(hand_paths(self._contract.robot, self._chains, chunk))
+            # The newest joint states tell the time of the stamps, which in lock step is not the clock's.
+            newest = self._joints.newest()
+            arrived_ns = self.get_clock().now().nanoseconds if newest is None else newest.stamp_ns
+            self._show_paths(hand_paths(self._contract.robot, self._chains, chunk, arrived_ns, self._resting_since_ns))
 
     def _show_paths(self, paths: list[HandPath]) -> None:
         self._paths = paths

@@ -33,8 +33,11 @@ def draw_path(picture: Rgb, path: ChunkPath) -> None:
     horizon_s = max(float(path.ahead_s[-1]), 1e-6)
     thickness = max(2, round(picture.shape[1] / 250))
     seen = ~np.isnan(path.pixels[:, 0])
-    for i in np.flatnonzero(seen[:-1] & seen[1:]):
-        _line(picture, path.pixels[i], path.pixels[i + 1], path_colour(path.ahead_s[i + 1] / horizon_s), thickness)
+    steps = np.flatnonzero(seen[:-1] & seen[1:])
+    for i in steps:
+        _line(picture, path.pixels[i : i + 2], _OUTLINE, thickness + 2)
+    for i in steps:
+        _line(picture, path.pixels[i : i + 2], path_colour(path.ahead_s[i + 1] / horizon_s), thickness)
     for index, closes in gripper_events(path.opening_m):
         if seen[index]:
             _event(picture, path.pixels[index], closes, 2 * thickness + 2)
@@ -58,9 +61,8 @@ def gripper_events(opening_m: Array) -> list[tuple[int, bool]]:
     return [(start, change < 0.0) for start, change in changes if abs(change) > _GRIPPER_STEP_M]
 
 
-def _line(picture: Rgb, a: Array, b: Array, colour: tuple[int, int, int], thickness: int) -> None:
-    cv2.line(picture, _fixed(a), _fixed(b), _OUTLINE, thickness + 2, cv2.LINE_AA, _SUBPIXEL_BITS)
-    cv2.line(picture, _fixed(a), _fixed(b), colour, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
+def _line(picture: Rgb, ends: Array, colour: tuple[int, int, int], thickness: int) -> None:
+    cv2.line(picture, _fixed(ends[0]), _fixed(ends[1]), colour, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
 
 
 def _event(picture: Rgb, pixel: Array, closes: bool, radius: int) -> None:

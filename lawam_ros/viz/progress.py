@@ -18,7 +18,7 @@ class _Aim:
 
 
 class SubgoalProgress:
-    """Follows one prediction until its time is over, then the next.
+    """Follows one prediction until an observation at or after the time it is for, then the one of that observation.
 
     The distance is measured along the foreseen change only: 1 where the scene is as it was when it was predicted, 0 where all of the change
     has come about. Errors of the prediction in other directions, which never vanish, do not count.
@@ -34,12 +34,13 @@ class SubgoalProgress:
         self._aim = None
 
     def update(self, stamp_ns: int, current: Features, predicted: Features) -> float:
-        """Distance of the features (tokens, F) observed at stamp_ns to the subgoal in force; those predicted come into force after it."""
+        """Distance of the features (tokens, F) observed at stamp_ns to the subgoal in force; 1 where there is none yet."""
         aim = self._aim
-        if aim is None or aim.start.shape != current.shape or not 0 < stamp_ns - aim.stamp_ns <= self._horizon_ns:
+        if aim is not None and (aim.start.shape != current.shape or stamp_ns <= aim.stamp_ns):
+            aim = None
+        if aim is None or stamp_ns - aim.stamp_ns >= self._horizon_ns:
             self._aim = _Aim(stamp_ns, current.copy(), predicted - current)
+        if aim is None:
             return 1.0
-        if stamp_ns - aim.stamp_ns == self._horizon_ns:
-            self._aim = _Aim(stamp_ns, current.copy(), predicted - current)
         foreseen = max(float(np.vdot(aim.change, aim.change)), 1e-12)
         return 1.0 - float(np.vdot(current - aim.start, aim.change)) / foreseen

@@ -17,11 +17,11 @@ Rgb = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class ViewStyle:
-    """change_high: change drawn as the hottest colour, in lengths of a typical feature. remove_bias: take out of the change map what every
-    prediction shows."""
+    """change_high: change drawn as the hottest colour, in lengths of a typical feature; between two unrelated ones it is 1.4.
+    remove_bias: take out of the change map what every prediction shows."""
 
     heatmap: HeatmapStyle = HeatmapStyle()
-    change_high: float = 1.0
+    change_high: float = 1.4
     remove_bias: bool = True
 
 
@@ -77,7 +77,7 @@ class SubgoalViews:
         values = self._change.map(pair.current, pair.predicted, pair.grid_hw, style.remove_bias)
         drawn = overlay(frame, values, HeatmapStyle(low=0.0, high=style.change_high, alpha=style.heatmap.alpha))
         removed = style.remove_bias and self._change.bias_known
-        put_text(drawn, "change, mean of the last predictions removed" if removed else "change, raw", (6, 16), WHITE, outline=(0, 0, 0))
+        put_text(drawn, "change, mean of the last predictions removed" if removed else "change, raw", (6, 16), WHITE, on=(0, 0, 0))
         return drawn
 
     def components(self, size_hw: tuple[int, int]) -> Rgb:

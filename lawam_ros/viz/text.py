@@ -8,10 +8,13 @@ Rgb = NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
 INK, WHITE = (60, 60, 60), (255, 255, 255)
+_FONT, _SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.42
 
 
-def put_text(picture: Rgb, text: str, position: tuple[int, int], colour: Colour, outline: Colour | None = None) -> None:
-    """Draw into the picture; position (x, y) is the left end of the baseline. An outline keeps words readable over anything."""
-    for paint, thickness in ((outline, 3), (colour, 1)):
-        if paint is not None:
-            cv2.putText(picture, text, position, cv2.FONT_HERSHEY_SIMPLEX, 0.42, paint, thickness, cv2.LINE_AA)
+def put_text(picture: Rgb, text: str, position: tuple[int, int], colour: Colour, on: Colour | None = None) -> None:
+    """Draw into the picture; position (x, y) is the left end of the baseline. on: colour of a box behind the words."""
+    x, y = position
+    if on is not None:
+        (width, height), baseline = cv2.getTextSize(text, _FONT, _SCALE, 1)
+        cv2.rectangle(picture, (x - 3, y - height - 3), (x + width + 3, y + baseline), on, -1)
+    cv2.putText(picture, text, position, _FONT, _SCALE, colour, 1, cv2.LINE_AA)

@@ -80,11 +80,19 @@ def test_change_in_other_directions_is_no_progress():
     assert progress.update(100, NOW + other, NOW) == pytest.approx(1.0, abs=1e-5)
 
 
-@pytest.mark.parametrize("stamp_ns", [0, -5, 1_300_000_000])
-def test_a_subgoal_of_another_time_is_not_followed(stamp_ns):
+def test_a_policy_slower_than_its_horizon_is_measured_when_it_looks_again():
+    progress, step = SubgoalProgress(1.2), np.ones_like(NOW)
+    progress.update(0, NOW, NOW + step)
+    assert progress.update(3_000_000_000, NOW + 0.75 * step, NOW + 2 * step) == pytest.approx(0.25, abs=1e-5)
+    assert progress.update(6_000_000_000, NOW + 2 * step, NOW) == pytest.approx(0.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("stamp_ns", [0, -5])
+def test_a_clock_that_goes_back_starts_anew(stamp_ns):
     progress = SubgoalProgress(1.2)
     progress.update(0, NOW, NOW + 1.0)
     assert progress.update(stamp_ns, NOW + 0.5, NOW) == 1.0
+    assert progress.update(stamp_ns + 100, NOW + 0.5, NOW) == pytest.approx(1.0)
 
 
 def test_forgotten_and_foreign_subgoals_start_anew():
