@@ -5,6 +5,7 @@ import json
 import os
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,6 +59,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     add("--episodes", type=int, default=50, help="held-out episodes of each trial, from seed 10000 on (default: %(default)s)")
     add("--jobs", type=int, default=os.cpu_count() or 1, help="trials at the same time (default: all cores)")
     add("--threads", type=int, default=os.cpu_count() or 1, help="threads of a training (default: all cores)")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="contract override of the trials, e.g. world.cube_size_m=0.05")
     add("--variants", default="", metavar="NAME[,NAME...]", help="only these (default: all)")
     parser.set_defaults(run=run)
 
@@ -77,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserMistake(f"--variants: unknown {', '.join(unknown)}; expected some of {', '.join(v.name for v in VARIANTS)}")
     chosen = tuple(variant for variant in VARIANTS if variant.name in wanted)
     needed = {variant.trained_as for variant in chosen}
-    contract = load_contract(args.task)
+    contract = load_contract(args.task, overrides=args.set)
     (args.out / "results").mkdir(parents=True, exist_ok=True)
     for seed in range(args.seeds):
         for variant in trained():
@@ -120,15 +122,15 @@ def _try(args: argparse.Namespace, cells: list[Cell]) -> None:
     with tqdm(total=len(missing), desc="trials", unit="trial") as bar:
         if args.jobs == 1 or len(missing) < 2:
             for cell in missing:
-                trial(args.task, cell, seeds)
+                trial(args.task, args.set, cell, seeds)
                 bar.update()
             return
         with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
-            for _ in pool.map(trial, [args.task] * len(missing), missing, [seeds] * len(missing)):
+            for _ in pool.map(partial(trial, args.task, args.set, seeds=seeds), missing):
                 bar.update()
 
 
-def trial(task: str, cell: Cell, seeds: list[int]) -> None:
+def trial(task: str, overrides: list[str], cell: Cell, seeds: list[int]) -> None:
     """Episodes of one cell in a process; writes its result when all are done."""
     from lawam_ros.sim.renderer import choose_renderer
 
@@ -143,7 +145,7 @@ def trial(task: str, cell: Cell, seeds: list[int]) -> None:
     from lawam_ros.training.ablations import OTHERS, PRESENT
 
     torch.set_num_threads(1)
-    contract = load_contract(task)
+    contract = load_contract(task, overrides=overrides)
     lawam = LawamPolicy(Engine.load(cell.weights, device="cpu", embodiment_id=contract.robot.embodiment_id), contract)
     others = OfTheEpisodeBefore()
     policy: Policy = {PRESENT: GivenSubgoals(lawam, present), OTHERS: GivenSubgoals(lawam, others)}.get(cell.variant.subgoals, lawam)
