@@ -73,6 +73,7 @@ setup(
             "chunk_executor = lawam_ros.nodes.chunk_executor:main",
             "subgoal_view = lawam_ros.nodes.subgoal_view:main",
             "sim = lawam_ros.nodes.sim:main",
+            "mock = lawam_ros.nodes.mock:main",
             "recorder = lawam_ros.nodes.recorder:main",
         ]
     },

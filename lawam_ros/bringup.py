@@ -7,9 +7,12 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NoReturn
+from typing import Any
 
+from lawam_ros.contract.controllers import check_controllers
+from lawam_ros.contract.drivers import Driver, driver_of
 from lawam_ros.contract.errors import EXIT_ENVIRONMENT_LACKS, EXIT_USER_MISTAKE, EnvironmentLacks, UserMistake
+from lawam_ros.contract.installation import refuse_ros_wheels
 from lawam_ros.contract.load import Contract, load_contract
 from lawam_ros.contract.paths import config_dir
 from lawam_ros.contract.recorded_topics import recorded_topics
@@ -50,9 +53,11 @@ ARGUMENTS = (
     Argument(
         "hardware",
         "sim",
-        "Where commands go: sim is a MuJoCo world behind the robot's topics, real is refused so far.",
-        ("sim", "real"),
+        "Where commands go: sim is a MuJoCo world behind the robot's topics, mock the same topics without physics, real the robot.",
+        ("sim", "mock", "real"),
     ),
+    Argument("robot_ip", "", "Address of the robot, with hardware:=real."),
+    Argument("images", "", "What the mock's cameras show: <dataset folder>#<episode number>; empty shows a test card."),
     Argument("robot", "", "Robot, a file in config/robots."),
     Argument("checkpoint", "", "Checkpoint folder, name of a shipped one, or recorded:<dataset>#<episode> for playback."),
     Argument("instruction", "", "What the policy is asked to do. With an empty one the arm waits for the topic instruction."),
@@ -89,7 +94,7 @@ def check_arguments(values: Mapping[str, str]) -> None:
     """Raises UserMistake for an unknown argument or a value outside its choices."""
     known = {argument.name: argument for argument in ARGUMENTS}
     if values.get("hardware") == "real":
-        refuse_real()
+        refuse_ros_wheels()
     for name, value in values.items():
         if name not in known:
             raise UserMistake(f"unknown launch argument '{name}': expected one of {', '.join(known)}")
@@ -101,18 +106,10 @@ def check_arguments(values: Mapping[str, str]) -> None:
     latency = values.get("latency_s", "0")
     if not (re.fullmatch(r"\d+(\.\d*)?", latency) and float(latency) <= LATENCY_MAX_S):
         raise UserMistake(f"latency_s:={latency}: expected a number from 0 to {LATENCY_MAX_S:g}")
+    if values.get("clock") == "lockstep" and values.get("hardware", "sim") != "sim":
+        raise UserMistake(f"clock:=lockstep: expected hardware:=sim, where the simulation waits, got hardware:={values['hardware']}")
     if not _NAMESPACE.fullmatch(namespace):
         raise UserMistake(f"namespace:={namespace}: expected names of letters, digits and underscores separated by /, such as cell_1/left")
-
-
-def refuse_real() -> NoReturn:
-    """Raises EnvironmentLacks on the ROS wheels, which have no known publisher and stay away from hardware, and UserMistake elsewhere."""
-    if importlib.util.find_spec("ros_wheels_bootstrapper") is not None:
-        raise EnvironmentLacks(
-            "hardware:=real needs an official ROS 2 installation, this is the stand-in from PyPI wheels that nobody signs for; "
-            "install ROS 2 Jazzy, source it and run 'make setup' again"
-        )
-    raise UserMistake("hardware:=real: this version drives simulated robots only; expected hardware:=sim")
 
 
 def contract_for(task: str, values: Mapping[str, str]) -> Contract:
@@ -123,17 +120,21 @@ def contract_for(task: str, values: Mapping[str, str]) -> Contract:
 def nodes_for(task: str, values: Mapping[str, str]) -> tuple[NodeSpec, ...]:
     """Nodes of a task with resolved parameters. ``values`` holds every argument. Raises UserMistake."""
     check_arguments(values)
-    robot = contract_for(task, values).robot.name
-    common: dict[str, Value] = {"task": task, "robot": robot, "overrides": values["set"]}
+    contract = contract_for(task, values)
+    if values["hardware"] == "real":
+        driver_for(contract, values)
+    common: dict[str, Value] = {"task": task, "robot": contract.robot.name, "overrides": values["set"]}
     seed = int(values["seed"])
     timed: dict[str, Value] = dict(common)
     if values["clock"] == "lockstep":
         timed |= {"lockstep": True, "lockstep_latency_s": float(values["latency_s"])}
+    stand_in = {"sim": [NodeSpec("sim", {**timed, "seed": seed})], "mock": [NodeSpec("mock", {**common, "images": values["images"]})]}
+    executor: dict[str, Value] = {**timed, "instruction": values["instruction"]}
     # The first to start and the last to be stopped, so that a recording shows how the arm came to rest.
     nodes = [NodeSpec("recorder", {**timed, "bag": values["bag"]})] if values["record"] == "true" else []
     nodes += [
-        NodeSpec("sim", {**timed, "seed": seed}),
-        NodeSpec("chunk_executor", {**timed, "instruction": values["instruction"]}),
+        *stand_in.get(values["hardware"], []),
+        NodeSpec("chunk_executor", executor | ({"hardware": "real"} if values["hardware"] == "real" else {})),
         NodeSpec(
             "policy",
             {
@@ -159,6 +160,20 @@ def bag_command(task: str, values: Mapping[str, str]) -> list[str]:
     return ["ros2", "bag", "record", "--storage", "mcap", "--output", folder, "--topics", *topics]
 
 
+def driver_for(contract: Contract, values: Mapping[str, str]) -> Driver:
+    """Driver of the real robot. Raises UserMistake where the robot has none, or is not to be driven like this."""
+    robot, real = contract.robot, contract.robot.real
+    if real is None:
+        raise UserMistake(
+            f"hardware:=real: robot {robot.name} has no driver (no section 'real' in its file); franka_ros2 on Jazzy drives the FR3 only: "
+            "robot:=franka_fr3"
+        )
+    if not re.fullmatch(r"[A-Za-z0-9.:_-]+", values["robot_ip"]):
+        raise UserMistake(f"robot_ip:={values['robot_ip']}: expected the address of the robot, such as 172.16.0.2")
+    check_controllers(robot, real)
+    return driver_of(real, values["robot_ip"], values["namespace"])
+
+
 def environment(hardware: str) -> dict[str, str]:
     """Variables of every process: a shared-memory transport that holds images, and no way out of this machine in simulation."""
     profile = str(config_dir() / "fastdds_large_shm.xml")
@@ -166,6 +181,24 @@ def environment(hardware: str) -> dict[str, str]:
     if hardware != "real":
         variables["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     return {name: os.environ.get(name, value) if name.endswith("PROFILES_FILE") else value for name, value in variables.items()}
+
+
+def driver_actions(driver: Driver) -> list[Any]:
+    """Launch actions that start the driver and its controller. Raises EnvironmentLacks where its package is not installed."""
+    import launch_ros.actions
+    from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
+    from launch.actions import IncludeLaunchDescription
+    from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+    try:
+        share = get_package_share_directory(driver.package)
+    except PackageNotFoundError as error:
+        raise EnvironmentLacks(
+            f"hardware:=real needs the package {driver.package}, which is not installed; build franka_ros2 for Jazzy and source it"
+        ) from error
+    source = PythonLaunchDescriptionSource(os.path.join(share, driver.launch_file))
+    spawner = launch_ros.actions.Node(package="controller_manager", executable="spawner", arguments=list(driver.spawn), output="screen")
+    return [IncludeLaunchDescription(source, launch_arguments=list(driver.arguments.items())), spawner]
 
 
 def launch_description(task: str) -> Any:
@@ -187,7 +220,8 @@ def launch_description(task: str) -> Any:
         values = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in ARGUMENTS}
         variables = [SetEnvironmentVariable(name, value) for name, value in environment(values["hardware"]).items()]
         nodes = [process(node, values) for node in nodes_for(task, values)]
-        return [*variables, RegisterEventHandler(OnProcessExit(on_exit=given_up)), *nodes]
+        driver = driver_actions(driver_for(contract_for(task, values), values)) if values["hardware"] == "real" else []
+        return [*variables, RegisterEventHandler(OnProcessExit(on_exit=given_up)), *driver, *nodes]
 
     def process(node: NodeSpec, values: Mapping[str, str]) -> Any:
         if node.executable == "recorder" and importlib.util.find_spec("ros2bag") is not None:

@@ -6,11 +6,12 @@ Written by ``python -m lawam_ros.cli.parameter_page > docs/parameters.md``.
 import sys
 
 from lawam_ros.bringup import arguments
-from lawam_ros.nodes import chunk_executor, parameters, policy, recorder, sim, subgoal_view
+from lawam_ros.nodes import chunk_executor, mock, parameters, policy, recorder, sim, subgoal_view
 from lawam_ros.nodes.parameters import Parameter
 
 _NODES = (
     ("sim", sim.TABLE),
+    ("mock", mock.TABLE),
     ("policy", policy.TABLE),
     ("chunk_executor", chunk_executor.TABLE),
     ("subgoal_view", subgoal_view.TABLE),

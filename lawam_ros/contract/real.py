@@ -78,9 +78,12 @@ class RealGripper:
 
 @dataclass(frozen=True)
 class RealRobot:
-    """output: one of OUTPUTS. controllers: file in config/controllers. joint_states: topics that the executor reads."""
+    """output: one of OUTPUTS. controllers: file in config/controllers. joint_states: topics that the executor reads; all others read the
+    driver's merged one, which comes joint_state_hz times a second. robot_type: the driver's name of the robot."""
 
     driver: str
+    robot_type: str
+    joint_state_hz: float
     controllers: str
     controller: str
     output: str
@@ -99,6 +102,8 @@ def real_robot(fields: Fields, arms: int) -> RealRobot:
     window, watch, gripper = fields.child("window"), fields.child("watch"), fields.child("gripper")
     real = RealRobot(
         driver=fields.choice("driver", DRIVERS),
+        robot_type=fields.text("robot_type"),
+        joint_state_hz=fields.number("joint_state_hz", 20.0, 1000.0),
         controllers=fields.text("controllers"),
         controller=fields.text("controller"),
         output=fields.choice("output", OUTPUTS),

@@ -31,6 +31,7 @@ from lawam_ros.contract.load import Contract
 from lawam_ros.contract.recorded_topics import RECORDER_READY_TOPIC
 from lawam_ros.contract.records import ActionChunk, JointCommand
 from lawam_ros.nodes import messages, qos
+from lawam_ros.nodes.calls import call_service
 from lawam_ros.nodes.images import ImageMessage, image_to_rgb, image_type
 from lawam_ros.nodes.status import ExecutorStatus, status_from_message
 from lawam_ros.observe.image import BadImage
@@ -103,9 +104,8 @@ class RunClient:
 
     def transition(self, transition: int) -> bool:
         """Ask the executor for one lifecycle transition; whether it was made."""
-        client = self._node.create_client(ChangeState, "chunk_executor/change_state")
         request = ChangeState.Request(transition=Transition(id=transition))
-        return bool(self._call(client, request, "chunk_executor/change_state").success)
+        return bool(call_service(self._node, ChangeState, "chunk_executor/change_state", request, _SERVICE_S).success)
 
     def configure_executor(self) -> bool:
         return self.transition(Transition.TRANSITION_CONFIGURE)
@@ -120,7 +120,7 @@ class RunClient:
         """Put the simulated world to the start of an episode and forget what was seen of the last one."""
         value = ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=int(seed))
         request = SetParameters.Request(parameters=[ParameterMessage(name="seed", value=value)])
-        reply = self._call(self._node.create_client(SetParameters, "sim/set_parameters"), request, "sim/set_parameters")
+        reply = call_service(self._node, SetParameters, "sim/set_parameters", request, _SERVICE_S)
         if not reply.results[0].successful:
             raise LawamError(f"the simulation refused seed {seed}: {reply.results[0].reason}")
         done, text = self.trigger("sim/reset")
@@ -130,7 +130,7 @@ class RunClient:
 
     def trigger(self, service: str) -> tuple[bool, str]:
         """Call a Trigger service such as ``chunk_executor/reset``: whether it succeeded, and its message."""
-        reply = self._call(self._node.create_client(Trigger, service), Trigger.Request(), service)
+        reply = call_service(self._node, Trigger, service, Trigger.Request(), _SERVICE_S)
         return bool(reply.success), str(reply.message)
 
     def publish_chunk(self, chunk: ActionChunk) -> None:
@@ -143,19 +143,6 @@ class RunClient:
 
     def heartbeat_age_s(self) -> float:
         return time.monotonic() - self.last_heartbeat_s
-
-    def _call(self, client: Any, request: Any, name: str) -> Any:
-        try:
-            if not client.wait_for_service(timeout_sec=_SERVICE_S):
-                raise LawamError(f"expected service {name} within {_SERVICE_S:.0f} s; it did not come up")
-            done = threading.Event()
-            future = client.call_async(request)
-            future.add_done_callback(lambda _: done.set())
-            if not done.wait(_SERVICE_S):
-                raise LawamError(f"expected an answer of {name} within {_SERVICE_S:.0f} s; none came")
-            return future.result()
-        finally:
-            self._node.destroy_client(client)
 
     def _subscribe(self) -> None:
         robot, policy = self._contract.robot, self._contract.task.policy
