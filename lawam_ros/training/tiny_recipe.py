@@ -58,7 +58,7 @@ class TinyRecipe:
     stride: int = 3
     batch: int = 32
     world_model_batch: int = 32
-    world_model_share: float = 0.12
+    world_model_share: float = 0.08
     vocabulary: int = 576
     validation_starts: int = 128
     save_seconds: float = 150.0
