@@ -10,7 +10,7 @@ import numpy as np
 from lawam_ros.cli.dies_with_parent import signal_at_parents_death
 from lawam_ros.contract.load import Contract, load_contract
 from lawam_ros.contract.task import STATE_SLOTS
-from lawam_ros.data.action_space import state_vector
+from lawam_ros.data.action_space import ABSOLUTE_WIDTH, state_vector
 from lawam_ros.data.episode_schema import ACTION, IMAGE_PREFIX, REFERENCE, STATE, command_rows
 from lawam_ros.data.lerobot_writer import RecordedEpisode
 from lawam_ros.data.statistics import PICTURE_STRIDE, PictureSums
@@ -61,11 +61,15 @@ class DemonstrationRecorder:
 
     def _episode(self, demonstration: "Demonstration") -> RecordedEpisode:
         moments = demonstration.moments
-        commanded = command_rows([m.commanded_tcp for m in moments], [m.commanded_gripper_m for m in moments])
-        # The row after the last frame would be a command nobody gave; the arm rests by then, so the last one is repeated.
+        arms = [[moment.arms[arm.name] for moment in moments] for arm in self._contract.robot.arms]
+        commanded = np.concatenate(
+            [command_rows([m.commanded_tcp for m in arm], [m.commanded_gripper_m for m in arm]) for arm in arms], axis=1
+        )
+        # The row after the last frame would be a command nobody gave; the arms rest by then, so the last one is repeated.
         following = np.concatenate([commanded[1:], commanded[-1:]])
-        following[:, -1] = [m.wanted_gripper_m for m in moments]
-        state = np.array([state_vector(m.measured_tcp, m.measured_gripper_m, tuple(STATE_SLOTS)) for m in moments])
+        following[:, ABSOLUTE_WIDTH - 1 :: ABSOLUTE_WIDTH] = np.array([[m.wanted_gripper_m for m in arm] for arm in arms]).T
+        slots = tuple(STATE_SLOTS)
+        state = np.concatenate([[state_vector(m.measured_tcp, m.measured_gripper_m, slots) for m in arm] for arm in arms], axis=1)
         videos, sums = self._film(demonstration)
         return RecordedEpisode(
             seed=demonstration.seed,

@@ -21,6 +21,7 @@ from lawam_ros.control.limit_checker import LimitChecker
 from lawam_ros.control.limiter import stacked_limits
 from lawam_ros.control.lock_step import LookRule
 from lawam_ros.control.measured import robot_state
+from lawam_ros.data.action_space import absolute_row
 from lawam_ros.policies.committed import Committed, StepGrid, committed_part
 from lawam_ros.policies.interface import Policy, Reference, Targets
 from lawam_ros.policies.noise import noise_seed
@@ -111,9 +112,8 @@ class PolicyInTheLoop:
             epoch=status.epoch,
         )
         started = time.perf_counter()
-        commanded = loop.commanded_tcp
-        row = np.concatenate([commanded.position_m, commanded.quat_xyzw, [loop.commanded_gripper_m]])
-        reference = {robot.arms[0].name: row}
+        openings = loop.command.gripper_m
+        reference = {name: absolute_row(tcp, openings[name]) for name, tcp in loop.commanded.items()}
         inference = self._policy.look(observation, noise_seed(self._run_seed, loop.now_ns), self._committed(status, reference))
         self.measured.chunk_ms.append((time.perf_counter() - started) * 1e3)
         targets = self._policy.place(inference, reference)

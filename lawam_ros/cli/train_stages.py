@@ -66,7 +66,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH[,PATH...]",
         help="initial weights: checkpoints, stage-1 checkpoints, base models; later ones win",
     )
-    add("--recipe", help="file in config/training or a path (default: tiny for the tiny model and its checkpoints, else official)")
+    add("--recipe", help="file in config/training or a path (default: tiny for tiny models and their checkpoints, else official)")
     add("--steps", type=int, help="optimiser steps (default: the recipe's)")
     add("--batch-size", type=int, help="samples per batch and process (default: the recipe's)")
     add("--accumulate", type=int, help="batches per optimiser step (default: the recipe's)")
@@ -138,7 +138,7 @@ def plan_of(args: argparse.Namespace, out: Path | None = None) -> "RunPlan":
     init = tuple(_weights(part) for part in args.init.split(",") if part)
     config, name = _model(args, init)
     config = with_overrides(config, args.set)
-    recipe_name = args.recipe or ("tiny" if name == "tiny" else "official")
+    recipe_name = args.recipe or ("tiny" if name.startswith("tiny") else "official")
     recipe = load_recipe(recipe_name, args.stage).with_size(args.steps, args.batch_size, args.accumulate, args.eval_interval)
     workers = args.workers if args.workers is not None else (2 if args.cache != "off" and not recipe.augments else os.cpu_count() or 1)
     return RunPlan(

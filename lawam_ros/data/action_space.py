@@ -35,9 +35,9 @@ def state_width(slots: Sequence[str]) -> int:
     return sum(STATE_SLOTS[slot] for slot in slots)
 
 
-def slot_ranges(slots: Sequence[str], widths: dict[str, int]) -> dict[str, slice]:
-    """Where each slot lies in the vector, in the task's order."""
-    ranges, start = {}, 0
+def slot_ranges(slots: Sequence[str], widths: dict[str, int], start: int = 0) -> dict[str, slice]:
+    """Where each slot of an arm whose part begins at ``start`` lies in the vector, in the task's order."""
+    ranges = {}
     for slot in slots:
         ranges[slot] = slice(start, start + widths[slot])
         start += widths[slot]

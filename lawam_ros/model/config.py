@@ -137,13 +137,14 @@ def feature_dim_of(vision_encoder: Mapping[str, Any]) -> int:
 def load_model_config(name_or_path: str | Path) -> ModelConfig:
     """Model YAML by name (``tiny``, ``lawam_2b``: files in config/models) or by path.
 
-    Sections: ``base_vlm`` (Qwen3-VL config), ``tokenizer`` (folder relative to the shipped assets, absolute, or hub name),
-    ``language_layers``, ``vision_encoder``, ``lam`` and ``action_model`` (both with the official key names).
+    ``extends`` names another model file, whose keys hold where this one says nothing, at any depth. Sections: ``base_vlm`` (Qwen3-VL
+    config), ``tokenizer`` (folder relative to the shipped assets, absolute, or hub name), ``language_layers``, ``vision_encoder``, ``lam``
+    and ``action_model`` (both with the official key names).
     """
     path = Path(name_or_path)
     if path.suffix not in (".yaml", ".yml"):
         path = config_dir() / "models" / f"{name_or_path}.yaml"
-    content = load_yaml(path, "model")
+    content = _extended(load_yaml(path, "model"), path.name)
     known = {"base_vlm", "tokenizer", "language_layers", "vision_encoder", "lam", "action_model", "centre_crop_90"}
     unknown = sorted(set(content) - known)
     missing = sorted(known - {"centre_crop_90"} - set(content))
@@ -159,6 +160,21 @@ def load_model_config(name_or_path: str | Path) -> ModelConfig:
         centre_crop_90=bool(content.get("centre_crop_90", False)),
         where=path.name,
     )
+
+
+def _extended(content: dict[str, Any], where: str) -> dict[str, Any]:
+    if "extends" not in content:
+        return content
+    own = {key: value for key, value in content.items() if key != "extends"}
+    base = load_yaml(config_dir() / "models" / f"{content['extends']}.yaml", "model")
+    if "extends" in base:
+        raise UserMistake(f"{where}: expected 'extends' to name a model file that extends no other, got {content['extends']}")
+    return _merged(base, own)
+
+
+def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    both = {key: _merged(base[key], value) for key, value in own.items() if isinstance(value, dict) and isinstance(base.get(key), dict)}
+    return base | own | both
 
 
 def assemble(

@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from lawam_ros.sim.cameras import CameraRig
 
 _RESET_S = 30.0
-_STEP_S = 0.004
 _MAX_CATCH_UP_S = 0.1
 
 
@@ -152,18 +151,19 @@ class SimNode(ManagedNode):
             self._world.apply(command)
 
     def _physics(self) -> None:
-        every_joints = max(1, round(1.0 / (_STEP_S * float(self.get_parameter("joint_states_hz").value))))
-        every_status = max(1, round(1.0 / (_STEP_S * float(self.get_parameter("status_hz").value))))
+        step_s = self._contract.robot.tick_period_ns * 1e-9
+        every_joints = max(1, round(1.0 / (step_s * float(self.get_parameter("joint_states_hz").value))))
+        every_status = max(1, round(1.0 / (step_s * float(self.get_parameter("status_hz").value))))
         start, index = time.monotonic(), 0
         while self._running.is_set():
-            late = time.monotonic() - (start + index * _STEP_S)
+            late = time.monotonic() - (start + index * step_s)
             if late < 0:
                 time.sleep(-late)
             elif late > _MAX_CATCH_UP_S:  # a world that hurries after a stall would move the arm faster than commanded
                 self._behind_s += late
                 start += late
             with self._lock:
-                self._world.step(_STEP_S)
+                self._world.step(step_s)
                 positions, velocities = self._world.joint_positions(), self._world.joint_velocities()
                 stamp_ns = self.get_clock().now().nanoseconds
                 self._measure.update(self._world.state())

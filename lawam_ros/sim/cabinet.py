@@ -153,13 +153,13 @@ def _box(x: float, y: float, z: float, half_x: float, half_y: float, half_z: flo
 class Cabinet:
     """The cabinet in a compiled model."""
 
-    def __init__(self, model: mujoco.MjModel, parameters: CabinetParameters) -> None:
+    def __init__(self, model: mujoco.MjModel, parameters: CabinetParameters, finger_pads: Sequence[str]) -> None:
         self._parameters = parameters
         self._qpos_at = int(model.joint("drawer").qposadr[0])
         self._qvel_at = int(model.joint("drawer").dofadr[0])
         self._mocap = int(model.body("cabinet").mocapid[0])
         self._handle = int(model.geom("handle").id)
-        self._contacts = FingerContacts(model, ("handle",))
+        self._contacts = FingerContacts(model, ("handle",), finger_pads)
 
     def place(self, random: np.random.Generator, data: mujoco.MjData, taken: Sequence[Ground], sunk_m: float = 0.0) -> list[Ground]:
         """Start of an episode, the drawer closed; returns the ground it takes with its drawer open. ``sunk_m``: lower by so much."""

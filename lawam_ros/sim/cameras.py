@@ -32,6 +32,7 @@ class CameraRig:
         self._data.mocap_quat[:] = snapshot.mocap_quat_wxyz
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_camlight(self._model, self._data)
+        mujoco.mj_flex(self._model, self._data)
 
     def render(self, camera: str) -> NDArray[np.uint8]:
         """RGB picture (height, width, 3) of the robot file's size."""

@@ -86,14 +86,14 @@ def cube_xml(parameters: CubeParameters) -> str:
 class CubeAndPad:
     """The two in a compiled model. The cube's size is read from the model, because it may change between episodes."""
 
-    def __init__(self, model: mujoco.MjModel, parameters: CubeParameters) -> None:
+    def __init__(self, model: mujoco.MjModel, parameters: CubeParameters, finger_pads: Sequence[str]) -> None:
         self._model = model
         self._parameters = parameters
         self._qpos_at = int(model.joint("cube").qposadr[0])
         self._qvel_at = int(model.joint("cube").dofadr[0])
         self._geom = int(model.geom("cube").id)
         self._pad = int(model.body("pad").mocapid[0])
-        self._contacts = FingerContacts(model, ("cube",))
+        self._contacts = FingerContacts(model, ("cube",), finger_pads)
 
     def place(self, random: np.random.Generator, data: mujoco.MjData, taken: Sequence[Ground]) -> list[Ground]:
         """Start of an episode; returns the ground now taken as well."""

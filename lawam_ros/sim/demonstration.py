@@ -1,5 +1,6 @@
 """Demonstrations: the scripted expert at work through the executor, moment by moment."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,6 +12,7 @@ from lawam_ros.contract.records import ActionChunk, JointCommand, Pose
 from lawam_ros.contract.robot import CARTESIAN_COMPONENTS
 from lawam_ros.contract.rotations import quat_from_rotvec, quat_multiply, quat_slerp
 from lawam_ros.control.limit_checker import LimitChecker
+from lawam_ros.control.limiter import stacked_limits
 from lawam_ros.sim.expert import Expert
 from lawam_ros.sim.scenes import scene_of
 from lawam_ros.sim.start_recipe import HOME, POLICY, RECOVERY, Start, draw_start
@@ -26,14 +28,12 @@ _REPLAN_STEPS = 2
 _JOINT_STATES_HZ = 125.0
 _PULL_SPEED_M_S = 0.20
 _PULL_EXTRA_S = 0.4
-_PULL_LOW_M = np.array([0.32, -0.32, 0.018])
-_PULL_HIGH_M = np.array([0.72, 0.32, 0.45])
 _SETTLE_BEFORE_S = 0.1
 
 
 @dataclass(frozen=True)
-class Moment:
-    """One recorded instant: measured and commanded at the same time, the opening wanted for the next step, and what the cameras saw.
+class ArmMoment:
+    """One arm at one instant, poses in its base frame: measured and commanded at the same time, and the opening wanted for the next step.
 
     ``commanded_gripper_m`` moves at the gripper's speed, ``wanted_gripper_m`` is where it goes (open or closed).
     """
@@ -43,6 +43,13 @@ class Moment:
     commanded_tcp: Pose
     commanded_gripper_m: float
     wanted_gripper_m: float
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One recorded instant: every arm by name, and what the cameras saw."""
+
+    arms: Mapping[str, ArmMoment]
     snapshot: Snapshot
 
 
@@ -77,7 +84,7 @@ class Demonstrator:
 
     def demonstrate(self, seed: int, noise: str = "none") -> Demonstration:
         """One attempt from this seed: world, start and motion depend on seed, noise level and contract alone."""
-        start = draw_start(noise, seed)
+        start = draw_start(noise, seed, len(self._contract.robot.arms))
         self.world.reset(seed)
         attempt = _Attempt(self._contract, self.world)
         attempt.prepare(start, self.driver)
@@ -99,7 +106,7 @@ class _Attempt:
         self._expert = Expert(contract)
         self.measure = scene_of(contract).measure(world.parameters)
         self.moments: list[Moment] = []
-        self.checker = LimitChecker(contract.robot.arms[0].limits)
+        self.checker = LimitChecker(stacked_limits([arm.limits for arm in contract.robot.arms]))
         self._chunk: ActionChunk
 
     def prepare(self, start: Start, driver: Driver | None) -> None:
@@ -129,27 +136,34 @@ class _Attempt:
                 return None if self.measure.result().success else "done, but it did not stay so"
             if not self._loop.state.startswith(("RUN", "HOLD")):
                 return f"the executor went to {self._loop.state}"
-        mode = self._expert.mode
-        return f"not done after {episode.timeout_s:g} s, in mode {mode.value if mode else '?'}, executor {self._loop.state}"
+        modes = ", ".join(mode.value for mode in self._expert.modes.values())
+        return f"not done after {episode.timeout_s:g} s, in mode {modes or '?'}, executor {self._loop.state}"
 
     def _step(self, step: int, record: bool = False) -> WorldState:
         """One step of the action rate; returns the world at its beginning, when the expert looks every other time."""
         state = self._world.state()
-        measured_tcp, snapshot = self._loop.measured_tcp(), self._world.snapshot()
+        measured, snapshot = self._loop.measured(), self._world.snapshot()
         self._tick()
         loop, age = self._loop, step % _REPLAN_STEPS
         if age == 0:
-            self._expert.look(state, loop.commanded_tcp)
+            self._expert.look(state, loop.commanded)
             self._chunk = self._expert.chunk(loop.now_ns, loop.sequence, loop.epoch)
             loop.offer(self._chunk)
         if record:
-            wanted = float(self._chunk.values[age, -1])
-            self.moments.append(Moment(measured_tcp, state.gripper_m, loop.commanded_tcp, loop.commanded_gripper_m, wanted, snapshot))
+            self.moments.append(Moment(self._arm_moments(*measured, self._chunk, age), snapshot))
         self._loop.advance()
         # Where a step is no whole number of ticks (12.5 at 250 and 20 Hz), it takes one more or less in turn.
         ticks_per_step = self._contract.robot.tick_hz * self._step_s
         self._run(round((step + 1) * ticks_per_step) - round(step * ticks_per_step) - 1)
         return state
+
+    def _arm_moments(self, tcp: Mapping[str, Pose], openings_m: Mapping[str, float], chunk: ActionChunk, row: int) -> dict[str, ArmMoment]:
+        grippers = {arm.name: chunk.components.index(f"{arm.name}/gripper") for arm in self._contract.robot.arms}
+        commanded, command = self._loop.commanded, self._loop.command
+        return {
+            name: ArmMoment(tcp[name], openings_m[name], commanded[name], command.gripper_m[name], float(chunk.values[row, column]))
+            for name, column in grippers.items()
+        }
 
     def _run(self, ticks: int) -> None:
         for _ in range(ticks):
@@ -174,7 +188,7 @@ class _Attempt:
             self._check(self._loop.command)
 
     def _pull(self, start: Start) -> None:
-        """Carry the hand off along a smooth straight line and let everything come to rest."""
+        """Carry the hands off along smooth straight lines and let everything come to rest."""
         self._tick()
         chunk = self._pull_chunk(start)
         self._loop.offer(chunk)
@@ -182,29 +196,36 @@ class _Attempt:
         self._run(round((float(chunk.time_from_start_s[-1]) + _SETTLE_BEFORE_S) * self._contract.robot.tick_hz))
 
     def _pull_chunk(self, start: Start) -> ActionChunk:
-        tcp, arm = self._loop.commanded_tcp, self._contract.robot.arms[0]
-        target = np.clip(tcp.position_m + start.offset_m, _PULL_LOW_M, _PULL_HIGH_M)
-        target = self._expert.kept_clear(target, self._world.state())
-        turned = quat_multiply(quat_from_rotvec(start.turn_rad), tcp.quat_xyzw)
-        distance = float(np.linalg.norm(target - tcp.position_m))
-        steps = int(np.ceil((1.9 * distance / _PULL_SPEED_M_S + _PULL_EXTRA_S) / self._step_s))
-        u = np.arange(1, steps + 1) / steps
-        blend = u**3 * (10.0 - 15.0 * u + 6.0 * u**2)
-        opening = self._loop.commanded_gripper_m
-        if start.flip_gripper:
-            opening = 0.0 if opening > arm.gripper.opening_max_m / 2 else arm.gripper.opening_max_m
-        quats = np.repeat(tcp.quat_xyzw[None], steps, axis=0)
-        values = np.column_stack(
-            [tcp.position_m + blend[:, None] * (target - tcp.position_m), quat_slerp(quats, turned, blend), np.full(steps, opening)]
+        arms, commanded, openings = self._contract.robot.arms, self._loop.commanded, self._loop.command.gripper_m
+        pulls = {arm.name: pull for arm, pull in zip(arms, start.pulls, strict=True)}
+        targets = self._expert.kept_clear(
+            {name: commanded[name].position_m + pull.offset_m for name, pull in pulls.items()}, self._world.state()
         )
+        distance = max(float(np.linalg.norm(target - commanded[name].position_m)) for name, target in targets.items())
+        steps = int(np.ceil((1.9 * distance / _PULL_SPEED_M_S + _PULL_EXTRA_S) / self._step_s))
+        rows = []
+        for arm in arms:
+            pull, opening, widest = pulls[arm.name], openings[arm.name], arm.gripper.opening_max_m
+            if pull.flip_gripper:
+                opening = 0.0 if opening > widest / 2 else widest
+            rows.append(_smooth_rows(commanded[arm.name], targets[arm.name], pull.turn_rad, opening, steps))
         policy = self._contract.task.policy
         return ActionChunk(
             stamp_ns=self._loop.now_ns,
             frame_id=self._contract.robot.base_frame,
-            components=tuple(f"{arm.name}/{component}" for component in CARTESIAN_COMPONENTS),
-            values=values,
+            components=tuple(f"{arm.name}/{component}" for arm in arms for component in CARTESIAN_COMPONENTS),
+            values=np.concatenate(rows, axis=1),
             time_from_start_s=(np.arange(steps, dtype=float) + policy.action_offset_steps) * self._step_s,
             sequence=self._loop.sequence,
             epoch=self._loop.epoch,
             contract_crc=self._contract.crc,
         )
+
+
+def _smooth_rows(tcp: Pose, target_m: Array, turn_rad: Array, opening_m: float, steps: int) -> Array:
+    """Rows (steps, 8) from a pose to a place, turned on the way, with zero velocity and acceleration at both ends."""
+    u = np.arange(1, steps + 1) / steps
+    blend = u**3 * (10.0 - 15.0 * u + 6.0 * u**2)
+    turned = quat_multiply(quat_from_rotvec(turn_rad), tcp.quat_xyzw)
+    quats = quat_slerp(np.repeat(tcp.quat_xyzw[None], steps, axis=0), turned, blend)
+    return np.column_stack([tcp.position_m + blend[:, None] * (target_m - tcp.position_m), quats, np.full(steps, opening_m)])

@@ -17,7 +17,7 @@ from lawam_ros.contract.robot import Arm
 from lawam_ros.contract.rotations import matrix_from_quat, quat_from_matrix
 from lawam_ros.sim import expert_field as field
 from lawam_ros.sim.cabinet import HANDLE_RADIUS_M, DrawerState
-from lawam_ros.sim.expert_field import Mode, Motion, Plan
+from lawam_ros.sim.expert_field import HandMotion, Mode, Plan
 from lawam_ros.sim.world_parameters import WorldParameters
 from lawam_ros.sim.world_state import WorldState
 
@@ -64,14 +64,14 @@ class DrawerField:
     def __init__(self, arm: Arm, parameters: WorldParameters) -> None:
         self._gripper = arm.gripper
 
-    def motion(self, state: WorldState) -> Motion:
+    def motion(self, state: WorldState) -> HandMotion:
         drawer = _drawer(state)
         scene = Scene(
             handle_m=drawer.handle_m,
             pulled_m=drawer.handle_m + (PULLED_M - drawer.opened_m) * drawer.outward,
             back=back_of(drawer),
             grasp_quat_xyzw=grasp_quat(drawer),
-            held_offset_m=state.tcp.position_m - drawer.handle_m if _holds(state) else np.zeros(3),
+            held_offset_m=state.hand.tcp.position_m - drawer.handle_m if _holds(state) else np.zeros(3),
             opening_max_m=self._gripper.opening_max_m,
             gripper_velocity_m_s=self._gripper.velocity_m_s,
         )
@@ -79,9 +79,9 @@ class DrawerField:
 
     def mode_of(self, state: WorldState) -> Mode:
         drawer = _drawer(state)
-        around = drawer.distance_m(state.tcp.position_m) < _HELD_DISTANCE_M
+        around = drawer.distance_m(state.hand.tcp.position_m) < _HELD_DISTANCE_M
         if drawer.opened_m >= OPEN_ENOUGH_M:
-            return Mode.OPEN if around and state.gripper_m < FREE_OPENING_M else Mode.RETREAT
+            return Mode.OPEN if around and state.hand.gripper_m < FREE_OPENING_M else Mode.RETREAT
         return Mode.PULL if _holds(state) else Mode.APPROACH
 
     def contradicts(self, plan: Plan, state: WorldState) -> bool:
@@ -95,13 +95,13 @@ class DrawerField:
     def finished(self, mode: Mode, state: WorldState) -> bool:
         """Drawer open, hand off the bar and away."""
         drawer = _drawer(state)
-        away = float((state.tcp.position_m - drawer.handle_m) @ back_of(drawer)) >= RETREAT_M - RETREATED_TOLERANCE_M
+        away = float((state.hand.tcp.position_m - drawer.handle_m) @ back_of(drawer)) >= RETREAT_M - RETREATED_TOLERANCE_M
         return mode is Mode.RETREAT and drawer.opened_m >= STILL_OPEN_M and drawer.fingers_touching == 0 and away
 
     def kept_clear(self, position_m: Array, state: WorldState) -> Array:
         """On the bar's side of the cabinet, farther from it the more upright the broad hand is, and high enough over the table."""
         drawer = _drawer(state)
-        fingers = matrix_from_quat(state.tcp.quat_xyzw)[:, 1]
+        fingers = matrix_from_quat(state.hand.tcp.quat_xyzw)[:, 1]
         uprightness = (abs(float(fingers @ drawer.outward)) - math.sin(SLOPE_RAD)) / (1.0 - math.sin(SLOPE_RAD))
         before = float((position_m - drawer.handle_m) @ drawer.outward)
         missing = _UPRIGHT_HAND_ROOM_M * min(max(uprightness, 0.0), 1.0) - before
@@ -117,10 +117,10 @@ def _drawer(state: WorldState) -> DrawerState:
 
 def _holds(state: WorldState) -> bool:
     drawer = _drawer(state)
-    near = drawer.distance_m(state.tcp.position_m) < _HELD_DISTANCE_M
+    near = drawer.distance_m(state.hand.tcp.position_m) < _HELD_DISTANCE_M
     # A hand that grips askew would turn on the bar while it pulls, and hook a finger behind it: it lets go and comes anew.
-    straight = float(np.linalg.norm(field.turn_between(state.tcp.quat_xyzw, grasp_quat(drawer)))) < _HELD_TURN_RAD
-    return near and straight and drawer.fingers_touching == 2 and state.gripper_m < _HELD_OPENING_M
+    straight = float(np.linalg.norm(field.turn_between(state.hand.tcp.quat_xyzw, grasp_quat(drawer)))) < _HELD_TURN_RAD
+    return near and straight and drawer.fingers_touching == 2 and state.hand.gripper_m < _HELD_OPENING_M
 
 
 def back_of(drawer: DrawerState) -> Array:

@@ -2,11 +2,11 @@
 
 The motion is a field over the situation, not a list of way points: above a funnel around the goal the TCP moves sideways, inside it
 towards the goal, beside it back out first. So it comes from everywhere without touching a thing from the side, and a policy that sees one
-picture can learn it. Frame: the arm's base, table at z = 0.
+picture can learn it. Frame: the robot's base.
 """
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -62,27 +62,33 @@ class Plan:
         return self.mode in (Mode.CLOSE, Mode.CARRY, Mode.PULL)
 
 
-Motion = Callable[[Plan, float], Plan]
+HandMotion = Callable[[Plan, float], Plan]
 """The plan so many seconds later, assuming it is followed exactly and a closing gripper finds its object."""
+
+Plans = Mapping[str, Plan]
+"""Arm -> plan."""
+
+Motion = Callable[[Plans, float], Plans]
+"""The plans of all hands so many seconds later, as in ``HandMotion``."""
 
 
 class ExpertField(Protocol):
-    """One task's expert. All but ``motion``'s plan is judged from the state of the world alone."""
+    """One task's expert. All but ``motion``'s plans is judged from the state of the world alone."""
 
     def motion(self, state: WorldState) -> Motion:
         """How plans go on in this state of the world."""
 
-    def mode_of(self, state: WorldState) -> Mode:
-        """What to do in this state when nothing else is known."""
+    def modes_of(self, state: WorldState) -> Mapping[str, Mode]:
+        """What each hand is to do in this state when nothing else is known."""
 
-    def contradicts(self, plan: Plan, state: WorldState) -> bool:
-        """Whether the world is not as the plan's mode takes it to be."""
+    def contradicts(self, plans: Plans, state: WorldState) -> bool:
+        """Whether the world is not as the plans' modes take it to be."""
 
-    def finished(self, mode: Mode, state: WorldState) -> bool:
-        """Whether the task is done and the hand up and away."""
+    def finished(self, plans: Plans, state: WorldState) -> bool:
+        """Whether the task is done and the hands up and away."""
 
-    def kept_clear(self, position_m: Array, state: WorldState) -> Array:
-        """The nearest place of the TCP where the hand can be without hitting anything of the scene's."""
+    def kept_clear(self, positions_m: Mapping[str, Array], state: WorldState) -> Mapping[str, Array]:
+        """The nearest places of the TCPs where the hands can be without hitting anything of the scene's."""
 
 
 def moved(plan: Plan, goal_quat_xyzw: Array, wanted_velocity_m_s: Array, gripper_m: float, step_s: float) -> Plan:

@@ -6,6 +6,9 @@ body because the real controllers do that too.
 
 from dataclasses import dataclass
 
+from lawam_ros.contract.robot import Robot
+from lawam_ros.sim.robot_model import ArmParts, RobotModel, TableTop
+
 HAND_TO_TCP_M = 0.1034
 FINGER_TRAVEL_M = 0.04
 SERVO_TIME_CONSTANT_S = 0.1
@@ -77,7 +80,31 @@ _LINK_GEOMS = (
 )
 
 
-def panda_defaults_xml() -> str:
+def panda_model(robot: Robot) -> RobotModel:
+    """The robot at its table, with the camera that looks at it from the other side."""
+    return RobotModel(
+        defaults=_defaults_xml(),
+        assets=_ASSETS,
+        bodies=_body_xml(),
+        cameras="""
+    <camera name="front" pos="1.05 0 0.62" xyaxes="0 1 0 -0.62 0 0.78" fovy="44"/>""",
+        tendons=_tendons_xml(),
+        couplings=_coupling_xml(),
+        actuators=_actuators_xml(),
+        arms=(
+            ArmParts(
+                servos=tuple(joint.name for joint in ARM_JOINTS),
+                gripper_servo=GRIPPER_ACTUATOR,
+                finger_pads=FINGER_PADS,
+                hand="panda_hand",
+                tcp_site="tcp",
+            ),
+        ),
+        table=TableTop(x_m=(-0.25, 1.05), half_width_m=0.60, z_m=0.0),
+    )
+
+
+def _defaults_xml() -> str:
     """Default classes of the arm. Arm geoms collide with the scene (bit 2) but not with each other, primitives overlap at the joints."""
     return """
     <default class="panda">
@@ -96,13 +123,12 @@ def panda_defaults_xml() -> str:
     </default>"""
 
 
-def panda_assets_xml() -> str:
-    return """
+_ASSETS = """
     <material name="shell" specular="0.5" shininess="0.6"/>
     <material name="dark" specular="0.3" shininess="0.3"/>"""
 
 
-def panda_body_xml() -> str:
+def _body_xml() -> str:
     """Body tree of the arm with its base at the world's origin (frame ``panda_link0``)."""
     text = _hand_xml()
     for index in reversed(range(len(ARM_JOINTS))):
@@ -144,7 +170,7 @@ def _finger_xml(finger: int, side: int) -> str:
         </body>"""
 
 
-def panda_actuators_xml() -> str:
+def _actuators_xml() -> str:
     """Position servos on the joints and one on the mean travel of both fingers (they are coupled, as in the real hand)."""
     servos = "".join(
         f"""
@@ -156,8 +182,13 @@ def panda_actuators_xml() -> str:
     <position name="{GRIPPER_ACTUATOR}" tendon="fingers" kp="1500" kv="60" ctrlrange="0 {FINGER_TRAVEL_M}" forcerange="-40 40"/>"""
 
 
-def panda_coupling_xml() -> str:
+def _tendons_xml() -> str:
     first, second = FINGER_JOINTS
     return f"""
-  <tendon><fixed name="fingers"><joint joint="{first}" coef="0.5"/><joint joint="{second}" coef="0.5"/></fixed></tendon>
-  <equality><joint joint1="{first}" joint2="{second}" solimp="0.95 0.99 0.001" solref="0.005 1"/></equality>"""
+    <fixed name="fingers"><joint joint="{first}" coef="0.5"/><joint joint="{second}" coef="0.5"/></fixed>"""
+
+
+def _coupling_xml() -> str:
+    first, second = FINGER_JOINTS
+    return f"""
+    <joint joint1="{first}" joint2="{second}" solimp="0.95 0.99 0.001" solref="0.005 1"/>"""

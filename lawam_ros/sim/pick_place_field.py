@@ -13,8 +13,8 @@ from lawam_ros.contract.robot import Arm
 from lawam_ros.contract.rotations import matrix_from_quat, quat_from_rotvec, quat_multiply
 from lawam_ros.sim import expert_field as field
 from lawam_ros.sim.cube_and_pad import CubeState
-from lawam_ros.sim.expert_field import Mode, Motion, Plan
-from lawam_ros.sim.world_parameters import WorldParameters
+from lawam_ros.sim.expert_field import HandMotion, Mode, Plan
+from lawam_ros.sim.world_parameters import WorldParameters, on_table
 from lawam_ros.sim.world_state import WorldState
 
 Array = NDArray[np.float64]
@@ -48,15 +48,15 @@ class PickPlaceField:
 
     def __init__(self, arm: Arm, parameters: WorldParameters) -> None:
         self._gripper = arm.gripper
-        self._radius_m = parameters.cube.success_radius_m
+        self._radius_m = on_table(parameters.cube).success_radius_m
 
-    def motion(self, state: WorldState) -> Motion:
+    def motion(self, state: WorldState) -> HandMotion:
         cube = _cube(state)
         scene = Scene(
             cube_position_m=cube.pose.position_m,
             cube_yaw_rad=cube_yaw_rad(cube.pose.quat_xyzw),
             pad_position_m=cube.pad_position_m,
-            held_offset_m=state.tcp.position_m - cube.pose.position_m if _holds(state) else np.zeros(3),
+            held_offset_m=state.hand.tcp.position_m - cube.pose.position_m if _holds(state) else np.zeros(3),
             cube_size_m=cube.size_m,
             opening_max_m=self._gripper.opening_max_m,
             gripper_velocity_m_s=self._gripper.velocity_m_s,
@@ -78,7 +78,7 @@ class PickPlaceField:
     def finished(self, mode: Mode, state: WorldState) -> bool:
         """Cube on the pad, hand up and away."""
         height = _cube(state).size_m / 2 + RETREAT_HEIGHT_M - RETREATED_TOLERANCE_M
-        return mode is Mode.RETREAT and self._at_goal(state) and bool(state.tcp.position_m[2] >= height)
+        return mode is Mode.RETREAT and self._at_goal(state) and bool(state.hand.tcp.position_m[2] >= height)
 
     def kept_clear(self, position_m: Array, state: WorldState) -> Array:
         return position_m
@@ -98,8 +98,8 @@ def _cube(state: WorldState) -> CubeState:
 
 def _holds(state: WorldState) -> bool:
     cube = _cube(state)
-    near = float(np.linalg.norm(state.tcp.position_m - cube.pose.position_m)) < LOST_DISTANCE_M
-    return near and cube.fingers_touching == 2 and state.gripper_m < cube.size_m * 1.5
+    near = float(np.linalg.norm(state.hand.tcp.position_m - cube.pose.position_m)) < LOST_DISTANCE_M
+    return near and cube.fingers_touching == 2 and state.hand.gripper_m < cube.size_m * 1.5
 
 
 def cube_yaw_rad(quat_xyzw: Array) -> float:

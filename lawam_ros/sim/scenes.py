@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 from lawam_ros.contract.errors import UserMistake
 from lawam_ros.contract.load import Contract
-from lawam_ros.contract.robot import Arm
+from lawam_ros.contract.robot import Robot
 from lawam_ros.sim.drawer_field import DrawerField
 from lawam_ros.sim.expert_field import ExpertField
+from lawam_ros.sim.one_handed import OneHanded
 from lawam_ros.sim.pick_place_field import PickPlaceField
-from lawam_ros.sim.success import DrawerMeasure, Measure, PickPlaceMeasure
-from lawam_ros.sim.world_parameters import CABINET, CUBE, WorldParameters, world_parameters
+from lawam_ros.sim.success import DrawerMeasure, Measure, PickPlaceMeasure, TowelMeasure
+from lawam_ros.sim.towel_field import TowelField
+from lawam_ros.sim.world_parameters import CABINET, CUBE, TOWEL, WorldParameters, on_table, world_parameters
 
 
 @dataclass(frozen=True)
@@ -19,12 +21,21 @@ class Scene:
 
     goal_object: str
     measure: Callable[[WorldParameters], Measure]
-    expert_field: Callable[[Arm, WorldParameters], ExpertField]
+    expert_field: Callable[[Robot, WorldParameters], ExpertField]
 
 
 SCENES = {
-    "pick_place": Scene(CUBE, lambda parameters: PickPlaceMeasure(parameters.cube.success_radius_m), PickPlaceField),
-    "drawer": Scene(CABINET, lambda parameters: DrawerMeasure(parameters.cabinet.success_opening_m), DrawerField),
+    "pick_place": Scene(
+        CUBE,
+        lambda parameters: PickPlaceMeasure(on_table(parameters.cube).success_radius_m),
+        lambda robot, parameters: OneHanded(robot, parameters, PickPlaceField),
+    ),
+    "drawer": Scene(
+        CABINET,
+        lambda parameters: DrawerMeasure(on_table(parameters.cabinet).success_opening_m),
+        lambda robot, parameters: OneHanded(robot, parameters, DrawerField),
+    ),
+    "towel": Scene(TOWEL, lambda parameters: TowelMeasure(on_table(parameters.towel)), TowelField),
 }
 
 

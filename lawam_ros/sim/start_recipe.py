@@ -27,22 +27,29 @@ _STREAM = 77
 
 
 @dataclass(frozen=True)
-class Start:
-    """kind: home, elsewhere, recovery or policy.
+class Pull:
+    """What happens to one hand before recording.
 
-    offset_m, turn_rad: where the TCP goes before recording, from home (elsewhere) or from where the work stopped (recovery), base frame;
-    the turn is a rotation vector. work_s: unrecorded time of the expert (recovery) or of a policy (policy). flip_gripper: opened if closed
-    and the reverse.
+    offset_m, turn_rad: where the TCP goes from home (elsewhere) or from where the work stopped (recovery), in the arm's base frame; the
+    turn is a rotation vector. flip_gripper: opened if closed and the reverse.
     """
 
-    kind: str
     offset_m: Array
     turn_rad: Array
-    work_s: float
     flip_gripper: bool
 
 
-def draw_start(noise: str, seed: int) -> Start:
+@dataclass(frozen=True)
+class Start:
+    """kind: home, elsewhere, recovery or policy. work_s: unrecorded time of the expert (recovery) or of a policy (policy). pulls: one per
+    hand for elsewhere and recovery, else none."""
+
+    kind: str
+    work_s: float = 0.0
+    pulls: tuple[Pull, ...] = ()
+
+
+def draw_start(noise: str, seed: int, hands: int = 1) -> Start:
     """Start of the demonstration with this seed. ``none``: always home. ``recovery``: 25 % home, 25 % elsewhere, 50 % recovery.
 
     Half of the recoveries are small pulls (about 2 cm), half large (about 7 cm), since a policy's own errors are mostly small; one in four
@@ -52,13 +59,18 @@ def draw_start(noise: str, seed: int) -> Start:
         raise UserMistake(f"expected a noise level of {', '.join(NOISE_LEVELS)}, got {noise!r}")
     random = np.random.default_rng([seed, _STREAM])
     if noise == "policy":
-        return Start(POLICY, np.zeros(3), np.zeros(3), float(random.uniform(0.5, _LONGEST_POLICY_S)), False)
+        return Start(POLICY, float(random.uniform(0.5, _LONGEST_POLICY_S)))
     kind = HOME if noise == "none" else str(random.choice([HOME, ELSEWHERE, RECOVERY], p=[0.25, 0.25, 0.5]))
     if kind == HOME:
-        return Start(HOME, np.zeros(3), np.zeros(3), 0.0, False)
+        return Start(HOME)
+    work_s = float(random.uniform(0.3, _LONGEST_WORK_S)) if kind == RECOVERY else 0.0
+    return Start(kind, work_s, tuple(_draw_pull(kind, random) for _ in range(hands)))
+
+
+def _draw_pull(kind: str, random: np.random.Generator) -> Pull:
     turn = np.array([*random.normal(0.0, 0.05, 2), random.normal(0.0, 0.25)])
     if kind == ELSEWHERE:
-        return Start(ELSEWHERE, random.uniform(_ELSEWHERE_LOW_M, _ELSEWHERE_HIGH_M), turn, 0.0, bool(random.random() < 0.25))
+        return Pull(random.uniform(_ELSEWHERE_LOW_M, _ELSEWHERE_HIGH_M), turn, bool(random.random() < 0.25))
     scale = _SMALL_PULL_M if random.random() < 0.5 else _LARGE_PULL_M
     offset = random.normal(0.0, scale, 3) * np.array([1.0, 1.0, 0.7])
-    return Start(RECOVERY, offset, turn * 0.5, float(random.uniform(0.3, _LONGEST_WORK_S)), bool(random.random() < 0.25))
+    return Pull(offset, turn * 0.5, bool(random.random() < 0.25))

@@ -1,10 +1,13 @@
 """A world driven through the executor's pure tick in stepped time: no ROS, no waiting, every command under the real limits."""
 
+from collections.abc import Mapping
+
 from lawam_ros.contract.load import Contract
 from lawam_ros.contract.paths import urdf_dir
 from lawam_ros.contract.records import ActionChunk, JointCommand, Pose
 from lawam_ros.control.executor import ChunkExecutor, Status, TickOutput
 from lawam_ros.control.kinematics import Chain
+from lawam_ros.control.measured import robot_state
 from lawam_ros.sim.world import World
 
 _START_NS = 1_000_000_000
@@ -17,9 +20,8 @@ class SteppedLoop:
         """Activates an executor at the world's present pose. Raises ActivationRefused where the executor does."""
         self.world = world
         self._contract = contract
-        self._arm = contract.robot.arms[0]
         urdf = (urdf_dir() / contract.robot.urdf).read_text(encoding="utf-8")
-        self._chain = Chain.from_urdf(urdf, self._arm.base_frame, self._arm.tcp_frame)
+        self._chains = {arm.name: Chain.from_urdf(urdf, arm.base_frame, arm.tcp_frame) for arm in contract.robot.arms}
         self._period_ns = contract.robot.tick_period_ns
         self._executor = ChunkExecutor(contract, urdf)
         self._output: TickOutput | None = None
@@ -65,16 +67,13 @@ class SteppedLoop:
         return self._output.command
 
     @property
-    def commanded_tcp(self) -> Pose:
-        """Commanded TCP pose of the last tick, in the arm's base frame."""
+    def commanded(self) -> Mapping[str, Pose]:
+        """Commanded TCP poses of the last tick by arm, each in its arm's base frame."""
         if self._output is None:
             raise RuntimeError("tick() must come first")
-        return self._output.poses[self._arm.name]
+        return self._output.poses
 
-    @property
-    def commanded_gripper_m(self) -> float:
-        return self.command.gripper_m[self._arm.name]
-
-    def measured_tcp(self) -> Pose:
-        """TCP pose of the measured joints, as the policy node works it out."""
-        return self._chain.pose(self.world.arm_positions_rad())
+    def measured(self) -> tuple[dict[str, Pose], dict[str, float]]:
+        """TCP poses and gripper openings (m) of the measured joints by arm, as the policy node works them out."""
+        tcp, openings, _ = robot_state(self._contract.robot, self._chains, self.world.joint_positions())
+        return tcp, openings

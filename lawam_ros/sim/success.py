@@ -5,12 +5,14 @@ from typing import Protocol
 
 import numpy as np
 
+from lawam_ros.sim.towel import CORNERS, TowelParameters
 from lawam_ros.sim.world_state import WorldState
 
 REACH_DISTANCE_M = 0.03
 LIFT_HEIGHT_M = 0.03
 TABLE_TOLERANCE_M = 0.01
 REST_SPEED_M_S = 0.05
+CARRIED_HEIGHT_M = 0.05
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class PickPlaceMeasure:
         if cube is None:
             raise ValueError("expected a world with a cube")
         height = float(cube.pose.position_m[2]) - cube.size_m / 2
-        distance = float(np.linalg.norm(state.tcp.position_m - cube.pose.position_m))
+        distance = float(np.linalg.norm(state.hand.tcp.position_m - cube.pose.position_m))
         self._min_distance_m = min(self._min_distance_m, distance)
         self._error_m = float(np.linalg.norm(cube.pose.position_m[:2] - cube.pad_position_m[:2]))
         held = cube.fingers_touching == 2
@@ -81,7 +83,7 @@ class DrawerMeasure:
         drawer = state.drawer
         if drawer is None:
             raise ValueError("expected a world with a cabinet")
-        self._min_distance_m = min(self._min_distance_m, drawer.distance_m(state.tcp.position_m))
+        self._min_distance_m = min(self._min_distance_m, drawer.distance_m(state.hand.tcp.position_m))
         self._error_m = max(0.0, self._opening_m - drawer.opened_m)
         opened = drawer.opened_m >= self._opening_m
         self._success = opened and drawer.speed_m_s < REST_SPEED_M_S and drawer.fingers_touching == 0
@@ -89,6 +91,43 @@ class DrawerMeasure:
         self._stages["handle"] |= drawer.fingers_touching == 2
         self._stages["opened"] |= opened
         self._stages["released"] |= self._success and self._stages["handle"]
+
+    def result(self) -> Result:
+        return Result(self._success, dict(self._stages), self._error_m, float(self._min_distance_m))
+
+
+class TowelMeasure:
+    """Success: the moved corners lie within ``success_corner_m`` of their partners (mean, horizontally), the towel covers at most
+    ``success_area_ratio`` of the table it covered at the start, no vertex is higher than ``success_height_m`` over the table, and no hand
+    holds it. Held: a hand held it. Carried: both held it at once, 5 cm over the table. Folded: corners and area are right, in whatever way.
+    Released: success after it was carried. Error: the mean corner error.
+    """
+
+    def __init__(self, parameters: TowelParameters) -> None:
+        self._parameters = parameters
+        self._stages = dict.fromkeys(("held", "carried", "folded", "released"), False)
+        self._min_distance_m = np.inf
+        self._error_m = np.inf
+        self._success = False
+
+    def update(self, state: WorldState) -> None:
+        towel, limits = state.towel, self._parameters
+        if towel is None:
+            raise ValueError("expected a world with a towel")
+        if not np.isfinite(towel.vertices_m).all():
+            self._success, self._error_m = False, np.inf
+            return
+        corners = towel.vertices_m[[CORNERS.far_left, CORNERS.far_right]]
+        places = [hand.tcp.position_m for hand in state.hands.values()]
+        self._min_distance_m = min(self._min_distance_m, *(float(np.linalg.norm(corners - place, axis=1).min()) for place in places))
+        self._error_m = float(np.mean(towel.corner_errors_m))
+        held = [vertex is not None for vertex in towel.held.values()]
+        folded = self._error_m <= limits.success_corner_m and towel.area_ratio <= limits.success_area_ratio
+        self._success = folded and towel.height_m <= limits.success_height_m and not any(held)
+        self._stages["held"] |= any(held)
+        self._stages["carried"] |= all(held) and towel.height_m >= CARRIED_HEIGHT_M
+        self._stages["folded"] |= folded
+        self._stages["released"] |= self._success and self._stages["carried"]
 
     def result(self) -> Result:
         return Result(self._success, dict(self._stages), self._error_m, float(self._min_distance_m))

@@ -20,6 +20,8 @@ VARIATIONS = (COLOUR, LIGHT, CAMERA, DISTRACTORS, START, SIZE)
 START_NOISE_FACTOR = 3.0
 CABINET_SUNK_M = 0.03
 """With ``size``: a cabinet may be lower by so much."""
+TOWEL_SCALE = (0.85, 1.05)
+"""With ``size``: of a towel."""
 
 _CUBE_SCALE = (0.75, 1.25)
 _LARGEST_CUBE_M = 0.06  # wider ones leave the open hand no room
@@ -29,7 +31,7 @@ _DISTRACTOR_AREA_M = ((0.33, -0.42), (0.74, 0.42))
 _DISTRACTOR_CLEARANCE_M = 0.085
 _AWAY_M = (0.0, 0.0, -2.0)
 _STREAM = 78
-_MODEL_FIELDS = ("geom_rgba", "geom_size", "light_dir", "light_diffuse", "cam_pos", "cam_quat", "cam_fovy")
+_MODEL_FIELDS = ("geom_rgba", "geom_size", "flex_rgba", "light_dir", "light_diffuse", "cam_pos", "cam_quat", "cam_fovy")
 _HEADLIGHT_FIELDS = ("ambient", "diffuse")
 
 
@@ -124,6 +126,8 @@ def _colour(model: mujoco.MjModel, random: np.random.Generator) -> None:
     tone = random.uniform(0.75, 1.15) * random.uniform(0.94, 1.06, 3)
     for geom in _ids(model, "plank_"):
         model.geom_rgba[geom, :3] = np.clip(model.geom_rgba[geom, :3] * tone, 0.0, 1.0)
+    if model.nflex:
+        model.flex_rgba[:, :3] = _rgb(random.uniform(), random.uniform(0.2, 1.0), random.uniform(0.4, 0.95))
 
 
 def _light(model: mujoco.MjModel, random: np.random.Generator) -> None:

@@ -1,30 +1,36 @@
 """The simulated robot and its table: physics, commands in, measured joints and world state out."""
 
+from collections.abc import Mapping
+
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from lawam_ros.contract.errors import UserMistake
 from lawam_ros.contract.load import Contract
-from lawam_ros.contract.records import JointCommand, Pose
-from lawam_ros.contract.rotations import quat_from_matrix
+from lawam_ros.contract.records import JointCommand
 from lawam_ros.sim.cabinet import Cabinet, cabinet_contact_xml, cabinet_xml
 from lawam_ros.sim.cube_and_pad import CubeAndPad, cube_xml
 from lawam_ros.sim.layout import Ground
-from lawam_ros.sim.panda_mjcf import ARM_JOINTS, FINGER_JOINTS, FINGER_TRAVEL_M, GRIPPER_ACTUATOR, SERVO_TIME_CONSTANT_S
+from lawam_ros.sim.robot_model import ArmParts, RobotModel
+from lawam_ros.sim.robots import robot_model
 from lawam_ros.sim.scenes import parameters_of
-from lawam_ros.sim.table_scene import PHYSICS_STEP_S, table_scene_xml
+from lawam_ros.sim.simulated_robot import SimulatedRobot
+from lawam_ros.sim.table_scene import CLOTH, RIGID, Furniture, table_scene_xml
+from lawam_ros.sim.towel import Towel, pinch_xml, towel_xml
 from lawam_ros.sim.variation import (
     CABINET_SUNK_M,
     DISTRACTORS,
     SIZE,
     START,
     START_NOISE_FACTOR,
+    TOWEL_SCALE,
     Variation,
     distractors_xml,
     place_distractors,
     stream,
 )
-from lawam_ros.sim.world_parameters import CABINET, CUBE, WorldParameters
+from lawam_ros.sim.world_parameters import CABINET, CUBE, TOWEL, WorldParameters, on_table
 from lawam_ros.sim.world_state import Snapshot, WorldState
 
 Array = NDArray[np.float64]
@@ -37,24 +43,26 @@ class World:
         """Builds the scene of ``contract.task.world`` and resets it with seed 0. Raises UserMistake for impossible parameters."""
         self.contract = contract
         self.parameters = parameters_of(contract)
-        self.model = mujoco.MjModel.from_xml_string(_model_xml(contract, self.parameters))
+        parts = robot_model(contract.robot)
+        physics = CLOTH if TOWEL in self.parameters.objects else RIGID
+        _check_period(contract, physics.step_s)
+        self._step_s = physics.step_s
+        furniture = _furniture(self.parameters, contract, parts)
+        self.model = mujoco.MjModel.from_xml_string(table_scene_xml(contract, parts, physics, furniture))
         self._data = mujoco.MjData(self.model)
-        self._arm = contract.robot.arms[0]
-        joint_ids = [self.model.joint(name).id for name in (*self._arm.joints, *FINGER_JOINTS)]
-        self._qpos_at = self.model.jnt_qposadr[joint_ids]
-        self._qvel_at = self.model.jnt_dofadr[joint_ids]
-        self._names = (*self._arm.joints, *FINGER_JOINTS)
-        self._servos = np.array([self.model.actuator(joint.name).id for joint in ARM_JOINTS])
-        self._gripper_servo = self.model.actuator(GRIPPER_ACTUATOR).id
-        self._tcp_site = self.model.site("tcp").id
+        self._robot = SimulatedRobot(self.model, contract.robot, parts)
         objects = self.parameters.objects
-        self._cabinet = Cabinet(self.model, self.parameters.cabinet) if CABINET in objects else None
-        self._cube = CubeAndPad(self.model, self.parameters.cube) if CUBE in objects else None
+        pads = [pad for arm in parts.arms for pad in arm.finger_pads]
+        self._cabinet = Cabinet(self.model, on_table(self.parameters.cabinet), pads) if CABINET in objects else None
+        self._cube = CubeAndPad(self.model, on_table(self.parameters.cube), pads) if CUBE in objects else None
+        self._towel = (
+            Towel(self.model, on_table(self.parameters.towel), _by_arm(contract, parts), parts.table.z_m) if TOWEL in objects else None
+        )
         self._variation = Variation(self.model, self.parameters.perturb)
         self.reset(0)
 
     def reset(self, seed: int) -> None:
-        """New episode: the same seed gives the same start pose, things and looks. Time starts at zero, the arm rests on its servos."""
+        """New episode: the same seed gives the same start pose, things and looks. Time starts at zero, the arms rest on their servos."""
         random, perturb, data = np.random.default_rng(seed), self.parameters.perturb, self._data
         self._look = self._variation.draw(seed)
         mujoco.mj_resetData(self.model, data)
@@ -64,60 +72,33 @@ class World:
             taken += self._cabinet.place(random, data, taken, sunk)
         if self._cube:
             taken += self._cube.place(random, data, taken)
+        if self._towel:
+            scale = float(stream(seed, SIZE).uniform(*TOWEL_SCALE)) if SIZE in perturb else 1.0
+            taken += self._towel.place(random, data, taken, scale)
         if DISTRACTORS in perturb:
             place_distractors(stream(seed, DISTRACTORS), self.model, data, taken)
+        arms = self.contract.robot.arms
         deviation = self.parameters.start_joint_noise_rad * (START_NOISE_FACTOR if START in perturb else 1.0)
-        noise = random.normal(0.0, deviation, len(self._arm.joints)) if deviation else 0.0
-        limits = self._arm.limits
-        joints = np.clip(self._arm.home_rad + noise, limits.lower_rad, limits.upper_rad)
-        data.qpos[self._qpos_at[:-2]] = joints
-        data.qpos[self._qpos_at[-2:]] = FINGER_TRAVEL_M
-        self._set_targets(joints, np.zeros_like(joints), FINGER_TRAVEL_M)
-        mujoco.mj_forward(self.model, data)
+        noise = random.normal(0.0, deviation, len(self.contract.robot.joint_names)) if deviation else 0.0
+        lower, upper = (np.concatenate([getattr(arm.limits, bound) for arm in arms]) for bound in ("lower_rad", "upper_rad"))
+        joints = np.clip(np.concatenate([arm.home_rad for arm in arms]) + noise, lower, upper)
+        self.place_arms(joints, {arm.name: arm.gripper.opening_max_m for arm in arms})
 
-    def _set_targets(self, joints_rad: Array, velocities_rad_s: Array, finger_m: float) -> None:
-        self._from = self._to = np.array([*joints_rad, finger_m])
-        self._to_velocity = self._from_velocity = np.asarray(velocities_rad_s, dtype=float)
-        self._blend_s = 0.0
-        self._data.ctrl[self._servos] = self._from[:-1] + SERVO_TIME_CONSTANT_S * self._to_velocity
-        self._data.ctrl[self._gripper_servo] = finger_m
-
-    def place_arm(self, joints_rad: Array, gripper_m: float) -> None:
-        """Put the arm at rest at these joints without physics, as after a person moved it; the cube stays where it is."""
-        self._data.qpos[self._qpos_at[:-2]] = joints_rad
-        self._data.qpos[self._qpos_at[-2:]] = np.clip(gripper_m / 2, 0.0, FINGER_TRAVEL_M)
-        self._data.qvel[self._qvel_at] = 0.0
-        self._set_targets(
-            np.asarray(joints_rad, dtype=float), np.zeros(len(joints_rad)), float(np.clip(gripper_m / 2, 0.0, FINGER_TRAVEL_M))
-        )
+    def place_arms(self, joints_rad: Array, openings_m: Mapping[str, float]) -> None:
+        """Put the arms at rest at these joints without physics, as after a person moved them; things stay where they are."""
+        self._robot.place(self._data, np.asarray(joints_rad, dtype=float), openings_m)
         mujoco.mj_forward(self.model, self._data)
 
     def apply(self, command: JointCommand) -> None:
         """Take a set-point. It is reached over the next tick period, so that the servos never see a step."""
-        self._from, self._from_velocity = self._target()
-        opening = command.gripper_m[self._arm.name]
-        finger = float(np.clip(opening / self._arm.gripper.opening_per_joint, 0.0, FINGER_TRAVEL_M))
-        self._to = np.array([*command.positions_rad, finger])
-        self._to_velocity = np.asarray(command.velocities_rad_s, dtype=float)
-        self._blend_s = 0.0
-
-    def _target(self) -> tuple[Array, Array]:
-        """Servo targets now: blended over one tick period; without a new command the velocity fades out over the next one."""
-        period = 1.0 / self.contract.robot.tick_hz
-        fraction = min(self._blend_s / period, 1.0)
-        fade = min(max(2.0 - self._blend_s / period, 0.0), 1.0)
-        position = self._from + fraction * (self._to - self._from)
-        velocity = (self._from_velocity + fraction * (self._to_velocity - self._from_velocity)) * fade
-        return position, velocity
+        self._robot.apply(command)
 
     def step(self, duration_s: float) -> None:
-        """Advance the physics by a multiple of the physics step (2 ms), at least one."""
-        for _ in range(max(1, round(duration_s / PHYSICS_STEP_S))):
-            self._blend_s += PHYSICS_STEP_S
-            position, velocity = self._target()
-            # The servo's damping acts on the joint velocity; adding the commanded velocity makes it act on the difference.
-            self._data.ctrl[self._servos] = position[:-1] + SERVO_TIME_CONSTANT_S * velocity
-            self._data.ctrl[self._gripper_servo] = position[-1]
+        """Advance the physics by a multiple of its step (2 ms, with a towel 5 ms), at least one."""
+        for _ in range(max(1, round(duration_s / self._step_s))):
+            self._robot.before_step(self._data, self._step_s)
+            if self._towel:
+                self._towel.pinch(self._data, self._robot.wanted_openings_m(), self._robot.openings_m(self._data))
             mujoco.mj_step(self.model, self._data)
 
     @property
@@ -125,20 +106,20 @@ class World:
         return float(self._data.time)
 
     def joint_positions(self) -> dict[str, float]:
-        """URDF joint name -> position, rad for the arm, m per finger."""
-        return dict(zip(self._names, self._data.qpos[self._qpos_at].tolist(), strict=True))
+        """URDF joint name -> position, rad for the arms; grippers and joints that stand still in the URDF's units."""
+        return self._robot.positions(self._data)
 
     def joint_velocities(self) -> dict[str, float]:
-        """URDF joint name -> velocity, rad/s for the arm, m/s per finger."""
-        return dict(zip(self._names, self._data.qvel[self._qvel_at].tolist(), strict=True))
+        """URDF joint name -> velocity, rad/s for the arms."""
+        return self._robot.velocities(self._data)
 
     def arm_positions_rad(self) -> Array:
         """Measured arm joints in robot order."""
-        return np.array(self._data.qpos[self._qpos_at[:-2]])
+        return self._robot.joints_rad(self._data)
 
-    def gripper_m(self) -> float:
-        """Measured opening."""
-        return float(self._data.qpos[self._qpos_at[-2:]].sum())
+    def openings_m(self) -> dict[str, float]:
+        """Measured openings, by arm."""
+        return self._robot.openings_m(self._data)
 
     def snapshot(self) -> Snapshot:
         data = self._data
@@ -151,21 +132,35 @@ class World:
         mujoco.mj_kinematics(self.model, data)
         return WorldState(
             time_s=self.time_s,
-            tcp=Pose(data.site_xpos[self._tcp_site].copy(), quat_from_matrix(data.site_xmat[self._tcp_site].reshape(3, 3))),
-            gripper_m=self.gripper_m(),
+            hands=self._robot.hands(data),
             cube=self._cube.state(data) if self._cube else None,
             drawer=self._cabinet.state(data) if self._cabinet else None,
+            towel=self._towel.state(data) if self._towel else None,
         )
 
 
-def _model_xml(contract: Contract, parameters: WorldParameters) -> str:
-    bodies: list[str] = []
-    contacts: list[str] = []
+def _check_period(contract: Contract, step_s: float) -> None:
+    steps = contract.robot.tick_period_ns * 1e-9 / step_s
+    if abs(steps - round(steps)) > 1e-6 or steps < 0.5:
+        raise UserMistake(
+            f"robot {contract.robot.name}.tick_hz: expected a period of whole physics steps of {step_s:g} s in this world, "
+            f"got {contract.robot.tick_hz:g} Hz"
+        )
+
+
+def _by_arm(contract: Contract, parts: RobotModel) -> dict[str, ArmParts]:
+    return {arm.name: one for arm, one in zip(contract.robot.arms, parts.arms, strict=True)}
+
+
+def _furniture(parameters: WorldParameters, contract: Contract, parts: RobotModel) -> list[Furniture]:
+    furniture: list[Furniture] = []
     if CUBE in parameters.objects:
-        bodies.append(cube_xml(parameters.cube))
+        furniture.append(Furniture(cube_xml(on_table(parameters.cube))))
     if CABINET in parameters.objects:
-        bodies.append(cabinet_xml(parameters.cabinet))
-        contacts.append(cabinet_contact_xml())
+        furniture.append(Furniture(cabinet_xml(on_table(parameters.cabinet)), contacts=cabinet_contact_xml()))
+    if TOWEL in parameters.objects:
+        towel = towel_xml(on_table(parameters.towel), parts.table.z_m)
+        furniture.append(Furniture(towel, equalities=pinch_xml(_by_arm(contract, parts))))
     if DISTRACTORS in parameters.perturb:
-        bodies.append(distractors_xml())
-    return table_scene_xml(contract, bodies, contacts)
+        furniture.append(Furniture(distractors_xml()))
+    return furniture

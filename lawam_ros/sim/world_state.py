@@ -9,19 +9,34 @@ from numpy.typing import NDArray
 from lawam_ros.contract.records import Pose
 from lawam_ros.sim.cabinet import DrawerState
 from lawam_ros.sim.cube_and_pad import CubeState
+from lawam_ros.sim.towel import TowelState
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class WorldState:
-    """Privileged state, frame: the arm's base. Quaternions xyzw. What does not stand on the table is None."""
+class HandState:
+    """TCP pose in the robot's base frame, opening of the gripper."""
 
-    time_s: float
     tcp: Pose
     gripper_m: float
+
+
+@dataclass(frozen=True)
+class WorldState:
+    """Privileged state, frame: the robot's base. Quaternions xyzw. hands: by arm. What does not stand on the table is None."""
+
+    time_s: float
+    hands: Mapping[str, HandState]
     cube: CubeState | None = None
     drawer: DrawerState | None = None
+    towel: TowelState | None = None
+
+    @property
+    def hand(self) -> HandState:
+        """The only hand. ValueError where there are more."""
+        (hand,) = self.hands.values()
+        return hand
 
 
 @dataclass(frozen=True)

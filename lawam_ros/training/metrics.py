@@ -74,8 +74,9 @@ def plot_metrics(source: Path, target: Path) -> None:
 
 
 def chunk_errors(predicted: Array, expected: Array, at_steps: tuple[int, ...]) -> dict[str, float]:
-    """Mean errors of chunk-relative actions (B, N, 7) in units: position in cm and rotation in degrees at the given steps (from 1), mean
-    opening error in mm. Rotation vectors are subtracted, which is exact enough for the small turns of one chunk."""
+    """Mean errors of chunk-relative actions (B, N, 7 A) of A arms in units: position in cm and rotation in degrees at the given steps (from
+    1), mean opening error in mm. Rotation vectors are subtracted, which is exact enough for the small turns of one chunk."""
+    predicted, expected = (values.reshape(*values.shape[:2], -1, 7) for values in (predicted, expected))
     position_cm = 100.0 * np.linalg.norm(predicted[..., :3] - expected[..., :3], axis=-1)
     rotation_deg = np.degrees(np.linalg.norm(predicted[..., 3:6] - expected[..., 3:6], axis=-1))
     errors = {f"error/position_cm_at_{step}": float(position_cm[:, step - 1].mean()) for step in at_steps}

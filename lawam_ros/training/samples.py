@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lawam_ros.contract.task import ACTION_SLOTS
-from lawam_ros.data.action_space import relative_from_absolute, slot_ranges
+from lawam_ros.data.action_space import ABSOLUTE_WIDTH, action_width, relative_from_absolute, slot_ranges
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -22,8 +22,8 @@ to the size of real motion and the loss would be spent on it."""
 class FrameTable:
     """All frames of a dataset, episode after episode.
 
-    state: (F, D) measured. reference: (F, 8) commanded row at the frame. target: (F, 8) commanded row one step later.
-    episode: (F,) number of the episode, rising. Rows are those of ``data/action_space.py``.
+    state: (F, D) measured. reference: (F, 8 A) commanded rows of A arms side by side at the frame. target: (F, 8 A) commanded rows one step
+    later. episode: (F,) number of the episode, rising. Rows are those of ``data/action_space.py``.
     """
 
     state: Array
@@ -55,8 +55,13 @@ def build_chunks(table: FrameTable, steps: int, slots: Sequence[str]) -> Chunks:
     The future frame is ``steps - 1`` frames ahead, one short of the chunk, and clamped to the episode, as in the official data loader.
     """
     rows = chunk_rows(table, steps)
-    actions = np.stack([relative_from_absolute(table.target[chunk], table.reference[row], slots) for row, chunk in enumerate(rows)])
+    actions = np.stack([_relative(table.target[chunk], table.reference[row], slots) for row, chunk in enumerate(rows)])
     return Chunks(actions.astype(np.float32), table.state.astype(np.float32), rows[:, -1])
+
+
+def _relative(targets: Array, reference: Array, slots: Sequence[str]) -> Array:
+    arms = [slice(start, start + ABSOLUTE_WIDTH) for start in range(0, len(reference), ABSOLUTE_WIDTH)]
+    return np.concatenate([relative_from_absolute(targets[:, arm], reference[arm], slots) for arm in arms], axis=1)
 
 
 def chunk_rows(table: FrameTable, steps: int) -> Indices:
@@ -80,9 +85,10 @@ def dataset_statistics(chunks: Chunks, episodes: int, tag: str, slots: Sequence[
     where clipping at inference does no harm, while the first steps, which are executed, keep a better resolution.
     """
     action: dict[str, Any] = vector_statistics(chunks.actions)
-    for slot, where in slot_ranges(slots, ACTION_SLOTS).items():
-        low, high = _range_of(slot, chunks.actions[..., where])
-        action["min"][where], action["max"][where] = low.tolist(), high.tolist()
+    for start in range(0, chunks.actions.shape[-1], action_width(slots)):
+        for slot, where in slot_ranges(slots, ACTION_SLOTS, start).items():
+            low, high = _range_of(slot, chunks.actions[..., where])
+            action["min"][where], action["max"][where] = low.tolist(), high.tolist()
     action["mask"] = [True] * chunks.actions.shape[-1]
     return {
         tag: {

@@ -119,7 +119,7 @@ def _from_contract(dataset: LeRobotDataset, spec: DataSpec, steps: int) -> Vecto
             f"{dataset.root}: expected the model's horizon to give the task's {policy.steps} steps, got {steps}; "
             "train a model whose horizon_sec is the task's horizon_s"
         )
-    table = read_table(dataset, policy)
+    table = read_table(dataset, policy, len(spec.contract.robot.arms))
     chunks = build_chunks(table, steps, policy.action)
     statistics = dataset_statistics(chunks, len(dataset), spec.embodiment_tag, policy.action)[spec.embodiment_tag]
     widths = (chunks.actions.shape[-1], chunks.state.shape[-1])

@@ -10,7 +10,7 @@ choose_renderer()
 
 from lawam_ros.sim import demonstration  # noqa: E402
 from lawam_ros.sim.demonstration import Demonstrator  # noqa: E402
-from lawam_ros.sim.start_recipe import Start  # noqa: E402
+from lawam_ros.sim.start_recipe import Pull, Start  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -44,13 +44,13 @@ def test_the_expert_opens_drawers_within_the_limits(opener: Demonstrator) -> Non
         attempt = opener.demonstrate(seed)
         assert attempt.failure is None and attempt.limit_violations == 0
         assert attempt.result.success and all(attempt.result.stages.values())
-        assert {moment.wanted_gripper_m for moment in attempt.moments} == {0.0, 0.08}
+        assert {moment.arms["arm"].wanted_gripper_m for moment in attempt.moments} == {0.0, 0.08}
 
 
 @pytest.mark.parametrize(("work_s", "flip"), [(2.3, False), (3.0, True), (3.6, False)])
 def test_a_hand_pulled_off_the_handle_finds_back(opener: Demonstrator, monkeypatch: pytest.MonkeyPatch, work_s: float, flip: bool) -> None:
-    start = Start(RECOVERY, np.array([0.05, -0.06, 0.04]), np.array([0.0, 0.1, 0.2]), work_s, flip)
-    monkeypatch.setattr(demonstration, "draw_start", lambda noise, seed: start)
+    start = Start(RECOVERY, work_s, (Pull(np.array([0.05, -0.06, 0.04]), np.array([0.0, 0.1, 0.2]), flip),))
+    monkeypatch.setattr(demonstration, "draw_start", lambda noise, seed, hands: start)
     attempt = opener.demonstrate(4, "recovery")
     assert attempt.failure is None and attempt.limit_violations == 0 and attempt.result.success
 
@@ -60,22 +60,23 @@ def test_the_same_seed_gives_the_same_demonstration(contract: Contract, demonstr
     assert len(first.moments) == len(again.moments)
     for one, other in zip(first.moments, again.moments, strict=True):
         np.testing.assert_array_equal(one.snapshot.qpos, other.snapshot.qpos)
-        np.testing.assert_array_equal(one.commanded_tcp.position_m, other.commanded_tcp.position_m)
+        np.testing.assert_array_equal(one.arms["arm"].commanded_tcp.position_m, other.arms["arm"].commanded_tcp.position_m)
 
 
 def test_moments_are_one_action_step_apart_and_commands_are_followed(contract: Contract, demonstrator: Demonstrator) -> None:
     moments = demonstrator.demonstrate(3).moments
     times = np.array([moment.snapshot.time_s for moment in moments])
     np.testing.assert_allclose(times - times[0], np.arange(len(times)) / contract.task.policy.action_hz, atol=0.0021)
-    lag = [np.linalg.norm(moment.measured_tcp.position_m - moment.commanded_tcp.position_m) for moment in moments]
+    arms = [moment.arms["arm"] for moment in moments]
+    lag = [np.linalg.norm(arm.measured_tcp.position_m - arm.commanded_tcp.position_m) for arm in arms]
     assert max(lag) < 0.01
-    assert {moment.wanted_gripper_m for moment in moments} == {0.0, 0.08}
+    assert {arm.wanted_gripper_m for arm in arms} == {0.0, 0.08}
 
 
 @pytest.mark.parametrize(("work_s", "flip"), [(1.2, False), (2.0, True), (3.2, True)])
 def test_a_hand_pulled_away_finds_back(demonstrator: Demonstrator, monkeypatch: pytest.MonkeyPatch, work_s: float, flip: bool) -> None:
-    start = Start(RECOVERY, np.array([-0.04, 0.05, 0.02]), np.array([0.0, 0.0, 0.2]), work_s, flip)
-    monkeypatch.setattr(demonstration, "draw_start", lambda noise, seed: start)
+    start = Start(RECOVERY, work_s, (Pull(np.array([-0.04, 0.05, 0.02]), np.array([0.0, 0.0, 0.2]), flip),))
+    monkeypatch.setattr(demonstration, "draw_start", lambda noise, seed, hands: start)
     attempt = demonstrator.demonstrate(4, "recovery")
     assert attempt.failure is None and attempt.limit_violations == 0
     assert attempt.moments[0].snapshot.time_s > work_s
@@ -95,7 +96,10 @@ def test_starts_follow_the_seed_and_cover_all_kinds() -> None:
     kinds = [start.kind for start in starts]
     assert 60 < kinds.count("home") < 140 and 60 < kinds.count("elsewhere") < 140 and 150 < kinds.count("recovery") < 250
     again = draw_start("recovery", 7)
-    assert again.kind == starts[7].kind and np.array_equal(again.offset_m, starts[7].offset_m)
+    assert again.kind == starts[7].kind and again.work_s == starts[7].work_s
+    for one, other in zip(again.pulls, starts[7].pulls, strict=True):
+        np.testing.assert_array_equal(one.offset_m, other.offset_m)
+    assert {len(draw_start("recovery", seed, hands=2).pulls) for seed in range(20)} == {0, 2}
     with pytest.raises(UserMistake, match="noise"):
         draw_start("wild", 0)
 

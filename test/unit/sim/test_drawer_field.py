@@ -16,7 +16,7 @@ from lawam_ros.sim.drawer_field import PULLED_M, RETREAT_M, SLOPE_RAD, DrawerFie
 from lawam_ros.sim.expert_field import Mode, Plan  # noqa: E402
 from lawam_ros.sim.pick_place_field import down_quat  # noqa: E402
 from lawam_ros.sim.scenes import parameters_of  # noqa: E402
-from lawam_ros.sim.world_state import WorldState  # noqa: E402
+from lawam_ros.sim.world_state import HandState, WorldState  # noqa: E402
 
 STEP_S = 0.05
 CONTRACT = load_contract("franka_drawer")
@@ -27,7 +27,7 @@ CLOSED = DrawerState(np.array([0.45, 0.2, 0.2]), OUTWARD, np.cross([0.0, 0.0, 1.
 
 
 def state(drawer: DrawerState, tcp_m: np.ndarray, gripper_m: float = 0.08) -> WorldState:
-    return WorldState(0.0, Pose(tcp_m, grasp_quat(drawer)), gripper_m, drawer=drawer)
+    return WorldState(0.0, {"arm": HandState(Pose(tcp_m, grasp_quat(drawer)), gripper_m)}, drawer=drawer)
 
 
 def opened(by_m: float, touching: int = 0) -> DrawerState:
@@ -109,5 +109,5 @@ def test_a_disturbed_hand_is_kept_out_of_the_cabinet() -> None:
     behind = CLOSED.handle_m - 0.05 * OUTWARD + [0.0, 0.0, -0.19]
     clear = FIELD.kept_clear(behind, state(CLOSED, CLOSED.handle_m))
     assert (clear - CLOSED.handle_m) @ OUTWARD >= -1e-9 and clear[2] >= 0.05
-    upright = WorldState(0.0, Pose(CLOSED.handle_m, down_quat(0.0)), 0.08, drawer=CLOSED)
+    upright = WorldState(0.0, {"arm": HandState(Pose(CLOSED.handle_m, down_quat(0.0)), 0.08)}, drawer=CLOSED)
     assert (FIELD.kept_clear(behind, upright) - CLOSED.handle_m) @ OUTWARD > 0.1, "the hand is 20 cm wide"

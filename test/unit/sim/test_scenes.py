@@ -14,9 +14,11 @@ import mujoco  # noqa: E402
 from lawam_ros.sim.cabinet import TRAVEL_M, Cabinet  # noqa: E402
 from lawam_ros.sim.cameras import CameraRig  # noqa: E402
 from lawam_ros.sim.layout import Ground  # noqa: E402
+from lawam_ros.sim.panda_mjcf import FINGER_PADS  # noqa: E402
 from lawam_ros.sim.scenes import scene_of  # noqa: E402
 from lawam_ros.sim.success import REST_SPEED_M_S  # noqa: E402
 from lawam_ros.sim.world import World  # noqa: E402
+from lawam_ros.sim.world_parameters import on_table  # noqa: E402
 
 TASKS = sorted(path.stem for path in (config_dir() / "tasks").glob("*.yaml"))
 BOTH = "world.objects=[cube,cabinet]"
@@ -70,7 +72,7 @@ def test_cube_and_pad_stay_clear_of_the_drawers_way(both: World) -> None:
 
 
 def test_a_pushed_drawer_slides_and_comes_to_rest(both: World) -> None:
-    data, cabinet = mujoco.MjData(both.model), Cabinet(both.model, both.parameters.cabinet)
+    data, cabinet = mujoco.MjData(both.model), Cabinet(both.model, on_table(both.parameters.cabinet), FINGER_PADS)
     cabinet.place(np.random.default_rng(4), data, [])
     mujoco.mj_forward(both.model, data)
     start = cabinet.state(data)

@@ -23,7 +23,7 @@ def test_a_policy_with_three_seconds_latency_picks_and_places():
         checker.add(loop.command.stamp_ns, loop.command.positions_rad, loop.command.velocities_rad_s, loop.command.accelerations_rad_s2)
         if pending is None:
             expert.reset()
-            expert.look(world.state(), loop.commanded_tcp)
+            expert.look(world.state(), loop.commanded)
             pending = expert.chunk(loop.now_ns, loop.sequence, loop.epoch)
         elif loop.now_ns >= pending.stamp_ns + LATENCY_NS:
             loop.offer(pending)

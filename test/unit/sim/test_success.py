@@ -8,7 +8,7 @@ choose_renderer()
 from lawam_ros.sim.cabinet import DrawerState  # noqa: E402
 from lawam_ros.sim.cube_and_pad import CubeState  # noqa: E402
 from lawam_ros.sim.success import DrawerMeasure, PickPlaceMeasure  # noqa: E402
-from lawam_ros.sim.world_state import WorldState  # noqa: E402
+from lawam_ros.sim.world_state import HandState, WorldState  # noqa: E402
 
 PAD = np.array([0.5, 0.1, 0.0])
 UPRIGHT = np.array([0.0, 0.0, 0.0, 1.0])
@@ -16,7 +16,7 @@ UPRIGHT = np.array([0.0, 0.0, 0.0, 1.0])
 
 def state(cube: tuple[float, float, float], tcp: tuple[float, float, float], touching: int = 0, speed: float = 0.0) -> WorldState:
     things = CubeState(Pose(np.array(cube), UPRIGHT), speed, 0.04, PAD, touching)
-    return WorldState(0.0, Pose(np.array(tcp), UPRIGHT), 0.08, cube=things)
+    return WorldState(0.0, {"arm": HandState(Pose(np.array(tcp), UPRIGHT), 0.08)}, cube=things)
 
 
 def measure() -> PickPlaceMeasure:
@@ -72,7 +72,7 @@ def test_a_pushed_cube_was_not_placed() -> None:
 def drawer(opened_m: float, touching: int = 0, speed: float = 0.0, tcp_above_m: float = 0.2) -> WorldState:
     handle = np.array([0.45, 0.2 - opened_m, 0.2])
     one = DrawerState(handle, np.array([0.0, -1.0, 0.0]), np.array([1.0, 0.0, 0.0]), opened_m, speed, touching)
-    return WorldState(0.0, Pose(handle + [0.03, 0.0, tcp_above_m], UPRIGHT), 0.08, drawer=one)
+    return WorldState(0.0, {"arm": HandState(Pose(handle + [0.03, 0.0, tcp_above_m], UPRIGHT), 0.08)}, drawer=one)
 
 
 def test_a_pulled_drawer_passes_every_stage() -> None:

@@ -12,6 +12,7 @@ choose_renderer()
 
 from lawam_ros.sim.cameras import CameraRig  # noqa: E402  (the renderer is chosen before mujoco is imported)
 from lawam_ros.sim.world import World  # noqa: E402
+from lawam_ros.sim.world_parameters import on_table  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +36,11 @@ def test_tcp_equals_forward_kinematics_of_the_urdf(contract: Contract, world: Wo
     random = np.random.default_rng(0)
     for _ in range(5):
         joints = random.uniform(arm.limits.lower_rad, arm.limits.upper_rad)
-        world.place_arm(joints, 0.03)
-        pose, tcp = chain.pose(joints), world.state().tcp
+        world.place_arms(joints, {"arm": 0.03})
+        pose, tcp = chain.pose(joints), world.state().hand.tcp
         np.testing.assert_allclose(tcp.position_m, pose.position_m, atol=1e-6)
         assert abs(np.dot(tcp.quat_xyzw, pose.quat_xyzw)) == pytest.approx(1.0, abs=1e-9)
-    assert world.gripper_m() == pytest.approx(0.03)
+    assert world.openings_m()["arm"] == pytest.approx(0.03)
 
 
 def test_same_seed_same_world_and_other_seed_another(world: World) -> None:
@@ -54,7 +55,7 @@ def test_same_seed_same_world_and_other_seed_another(world: World) -> None:
 
 
 def test_layouts_keep_area_and_distance(world: World) -> None:
-    parameters = world.parameters.cube
+    parameters = on_table(world.parameters.cube)
     for seed in range(50):
         world.reset(seed)
         state = world.state()
@@ -72,7 +73,7 @@ def test_the_arm_stands_still_on_its_servos(world: World) -> None:
     world.step(1.0)
     assert world.time_s == pytest.approx(1.0)
     np.testing.assert_allclose(world.arm_positions_rad(), start, atol=1e-3)
-    assert world.gripper_m() == pytest.approx(0.08, abs=1e-3)
+    assert world.openings_m()["arm"] == pytest.approx(0.08, abs=1e-3)
     cube = world.state().cube
     assert cube is not None and cube.pose.position_m[2] == pytest.approx(0.02, abs=1e-3)
 
@@ -131,7 +132,7 @@ def test_impossible_worlds_are_refused() -> None:
         "cube_size_m": "world.cube_size_m=0.5",
         "no layout": "world.area_upper_m=[0.40, -0.08]",
         "the cube among them": "world.objects=[cabinet]",
-        "names of cube, cabinet, got teapot": "world.objects=[cube, teapot]",
+        "names of cube, cabinet, towel, got teapot": "world.objects=[cube, teapot]",
         "names of colour, light, camera": "world.perturb=[gravity]",
         "one of pick_place, drawer": "world.name=kitchen",
     }
