@@ -59,7 +59,11 @@ ARGUMENTS = (
     Argument("robot_ip", "", "Address of the robot, with hardware:=real."),
     Argument("images", "", "What the mock's cameras show: <dataset folder>#<episode number>; empty shows a test card."),
     Argument("robot", "", "Robot, a file in config/robots."),
-    Argument("checkpoint", "", "Checkpoint folder, name of a shipped one, or recorded:<dataset>#<episode> for playback."),
+    Argument(
+        "checkpoint",
+        "",
+        "Checkpoint folder, name of a shipped one, a server (ws://, http:// or tcp://host:port), or recorded:<dataset>#<episode>.",
+    ),
     Argument("instruction", "", "What the policy is asked to do. With an empty one the arm waits for the topic instruction."),
     Argument("namespace", "", "Namespace of every node and topic."),
     Argument("device", "auto", "Device of the model.", ("auto", "cpu", "cuda")),

@@ -32,7 +32,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--no-video", action="store_true", help="do not film")
     parser.add_argument("--robot", default="", help="robot, a file in config/robots; default: the task's first")
     parser.add_argument(
-        "--checkpoint", default="", help="checkpoint folder, shipped name, or recorded:<dataset>#<episode>; default: the task's"
+        "--checkpoint",
+        default="",
+        help="checkpoint folder, shipped name, server (ws://host:port), or recorded:<dataset>#<episode>; default: the task's",
     )
     parser.add_argument("--instruction", default="", help="sentence for the policy; default: the task's")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="device of the model")

@@ -46,7 +46,10 @@ from lawam_ros.policies.noise import noise_seed
 from lawam_ros.policies.provenance import checkpoint_hashes
 
 CHECKPOINT = Parameter(
-    "checkpoint", "", "Checkpoint folder, name of a shipped one, or recorded:<dataset>#<episode>; empty takes the task's."
+    "checkpoint",
+    "",
+    "Checkpoint folder, name of a shipped one, a server (ws://, http:// or tcp://host:port), or recorded:<dataset>#<episode>; empty takes "
+    "the task's.",
 )
 DEVICE = Parameter("device", "auto", "Device of the model: auto, cpu or cuda.")
 PRECISION = Parameter(

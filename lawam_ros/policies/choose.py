@@ -7,6 +7,7 @@ from lawam_ros.contract.load import Contract
 from lawam_ros.contract.paths import assets_dir
 from lawam_ros.model.hub import Download, hub_folder, is_hub_name
 from lawam_ros.policies.interface import Policy
+from lawam_ros.policies.remote.address import is_remote
 
 RECORDED = "recorded:"
 AUTO = "auto"
@@ -36,7 +37,8 @@ def find_checkpoint(text: str, download: Download | None = None) -> Path:
 
 
 def choose_policy(checkpoint: str, contract: Contract, device: str, precision: str = AUTO) -> Policy:
-    """Policy of a checkpoint as in :func:`find_checkpoint`, or of ``recorded:<dataset folder>#<episode>`` for playback.
+    """Policy of a checkpoint as in :func:`find_checkpoint`, of ``recorded:<dataset folder>#<episode>`` for playback, or of a server at
+    ``ws://``, ``http://`` or ``tcp://host:port``.
 
     precision: a plan of ``model/fast/precision.py``, or ``auto``: bfloat16 on CUDA, float32 elsewhere. Raises UserMistake, and
     EnvironmentLacks for a hub that cannot be reached.
@@ -48,6 +50,10 @@ def choose_policy(checkpoint: str, contract: Contract, device: str, precision: s
         if not folder or not Path(folder).is_dir() or not (episode or "0").isdecimal():
             raise UserMistake(f"expected recorded:<dataset folder>#<episode number>, got {checkpoint!r}")
         return RecordedPolicy(Path(folder), int(episode or "0"), contract)
+    if is_remote(checkpoint):
+        from lawam_ros.policies.remote.remote_policy import remote_policy
+
+        return remote_policy(checkpoint, contract)
     folder_path = find_checkpoint(checkpoint)
     from lawam_ros.model.engine import Engine
     from lawam_ros.policies.lawam import LawamPolicy

@@ -6,11 +6,10 @@ from numpy.typing import NDArray
 
 from lawam_ros.contract.errors import UserMistake
 from lawam_ros.contract.load import Contract
-from lawam_ros.contract.records import Observation, Pose, Subgoal
+from lawam_ros.contract.records import Observation, Subgoal
 from lawam_ros.contract.robot import CARTESIAN_COMPONENTS
 from lawam_ros.contract.task import ACTION_SLOTS
 from lawam_ros.data.action_space import (
-    ABSOLUTE_WIDTH,
     absolute_from_relative,
     action_width,
     relative_from_absolute,
@@ -21,6 +20,7 @@ from lawam_ros.model.engine import Engine
 from lawam_ros.model.real_time_chunking import ChunkPrefix
 from lawam_ros.policies.committed import Committed
 from lawam_ros.policies.interface import Inference, Reference, Targets
+from lawam_ros.policies.made_up import made_up_observation, made_up_reference
 
 
 class LawamPolicy:
@@ -39,21 +39,8 @@ class LawamPolicy:
 
     def warm_up(self) -> None:
         robot = self._contract.robot
-        images = {c.name: np.zeros((c.height, c.width, 3), np.uint8) for c in robot.cameras}
-        pose = Pose(np.zeros(3), np.array([1.0, 0.0, 0.0, 0.0]))
-        observation = Observation(
-            stamp_ns=0,
-            images=images,
-            image_stamps_ns=dict.fromkeys(images, 0),
-            tcp={arm.name: pose for arm in robot.arms},
-            gripper_m={arm.name: 0.0 for arm in robot.arms},
-            joints_rad=np.zeros(len(robot.joint_names)),
-            instruction=self._contract.task.instruction,
-        )
-        reference = np.zeros(ABSOLUTE_WIDTH)
-        reference[6] = 1.0
-        references = {arm.name: reference for arm in robot.arms}
-        rows = {arm.name: np.repeat(reference[None], self._contract.task.policy.steps, axis=0) for arm in robot.arms}
+        observation, references = made_up_observation(self._contract), made_up_reference(self._contract)
+        rows = {arm: np.repeat(row[None], self._contract.task.policy.steps, axis=0) for arm, row in references.items()}
         trained = self._engine.facts.trained_delay_steps if self._engine.facts else 0
         try:
             self.place(self.look(observation, seed=0), references)

@@ -13,8 +13,9 @@ from lawam_ros.contract.rotations import quat_from_rpy
 from lawam_ros.model.normalisation import denormalise_actions, normalise_state
 from lawam_ros.policies.wire.franka_http import STATE_SIZE, ActRequest, act_request, answer_content, error_content, json_object
 from lawam_ros.policies.wire.peer_mistake import PeerMistake
+from lawam_ros.policies.wire.served_block import BLOCK
 from lawam_ros.serving.options import REFUSED, ServeOptions, authorised
-from lawam_ros.serving.served_policy import BLOCK, ServedPolicy
+from lawam_ros.serving.served_policy import ServedPolicy
 from lawam_ros.serving.threaded_server import ThreadedServer
 
 

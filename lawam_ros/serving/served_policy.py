@@ -19,9 +19,6 @@ from lawam_ros.model.normalisation import Statistics, denormalise
 from lawam_ros.policies.wire.images import Image
 from lawam_ros.policies.wire.peer_mistake import PeerMistake
 
-BLOCK = "lawam_ros"
-"""Key of every server's metadata under which our clients find what the actions mean; official clients do not look there."""
-
 
 class ServedPolicy:
     """An engine behind a lock. Its refusals and failures become PeerMistake: the peer gets a sentence, the server lives on."""

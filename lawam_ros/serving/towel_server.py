@@ -16,8 +16,9 @@ from lawam_ros.policies.wire import towel_tcp as wire
 from lawam_ros.policies.wire.franka_http import error_content, json_object
 from lawam_ros.policies.wire.images import Image, rgb_from_jpeg
 from lawam_ros.policies.wire.peer_mistake import PeerMistake
+from lawam_ros.policies.wire.served_block import BLOCK
 from lawam_ros.serving.options import ServeOptions
-from lawam_ros.serving.served_policy import BLOCK, ServedPolicy
+from lawam_ros.serving.served_policy import ServedPolicy
 from lawam_ros.serving.threaded_server import ThreadedServer
 from lawam_ros.serving.towel_history import TowelHistory
 
@@ -124,13 +125,13 @@ class _Handler(socketserver.BaseRequestHandler):
 
     def _request(self, first: bytes) -> tuple[dict[str, Any], tuple[bytes, ...]]:
         self.request.allow(self.told.request_timeout_s)
-        length = wire.frame_length(first + self._read(3), wire.MAX_JSON_BYTES, "a JSON object")
-        content = json_object(self._read(length))
+        length = wire.frame_length(first + self.request.exactly(3), wire.MAX_JSON_BYTES, "a JSON object")
+        content = json_object(self.request.exactly(length))
         kind = wire.request_kind(content)
         if kind == "upload_recording":
             raise PeerMistake("this server keeps no recordings; record the graph's topics instead")
         jpeg_limit = min(wire.MAX_JPEG_BYTES, self.told.max_request_bytes)
-        return content, wire.jpeg_frames(self._read, jpeg_limit) if kind in wire.WITH_IMAGES else ()
+        return content, wire.jpeg_frames(self.request.exactly, jpeg_limit) if kind in wire.WITH_IMAGES else ()
 
     def _answer(self, content: dict[str, Any], jpegs: tuple[bytes, ...], history: TowelHistory) -> dict[str, Any]:
         kind = wire.request_kind(content)
@@ -177,16 +178,6 @@ class _Handler(socketserver.BaseRequestHandler):
 
     def _instruction(self, request: wire.TowelRequest) -> str:
         return self.told.instruction or request.instruction or INSTRUCTION
-
-    def _read(self, size: int) -> bytes:
-        parts, missing = [], size
-        while missing:
-            part = self.request.recv(min(missing, 1 << 16))
-            if not part:
-                raise EOFError(f"expected {size} bytes, the connection ended after {size - missing}")
-            parts.append(part)
-            missing -= len(part)
-        return b"".join(parts)
 
     def _send(self, content: Mapping[str, Any]) -> None:
         self.request.allow(self.told.request_timeout_s)

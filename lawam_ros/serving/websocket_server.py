@@ -12,6 +12,7 @@ from websockets.sync.server import Server, ServerConnection, serve
 
 from lawam_ros.policies.wire.array_maps import packed, unpacked
 from lawam_ros.policies.wire.peer_mistake import PeerMistake
+from lawam_ros.policies.wire.served_block import BLOCK
 from lawam_ros.policies.wire.websocket_messages import (
     SERVER_TYPE,
     InferenceRequest,
@@ -22,7 +23,7 @@ from lawam_ros.policies.wire.websocket_messages import (
     result_map,
 )
 from lawam_ros.serving.options import REFUSED, ServeOptions, authorised
-from lawam_ros.serving.served_policy import BLOCK, ServedPolicy
+from lawam_ros.serving.served_policy import ServedPolicy
 
 _PING_INTERVAL_S, _PING_TIMEOUT_S = 30.0, 180.0
 _GOING_AWAY, _TRY_LATER = 1001, 1013

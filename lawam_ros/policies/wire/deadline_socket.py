@@ -31,6 +31,17 @@ class DeadlineSocket(socket.socket):
         self._set_rest()
         super().sendall(*arguments)
 
+    def exactly(self, size: int) -> bytes:
+        """So many bytes, or EOFError. Memory grows with what comes, not with what was announced."""
+        parts, missing = [], size
+        while missing:
+            part = self.recv(min(missing, 1 << 16))
+            if not part:
+                raise EOFError(f"the connection ended after {size - missing} of {size} bytes")
+            parts.append(part)
+            missing -= len(part)
+        return b"".join(parts)
+
     def _set_rest(self) -> None:
         if self._deadline_s is None:
             return

@@ -2,19 +2,14 @@
 
 import numpy as np
 import pytest
+from two_armed import ARMS, ROBOT, URDF
 
 from lawam_ros.contract.errors import UserMistake
 from lawam_ros.contract.load import load_contract
-from lawam_ros.contract.paths import config_dir, urdf_dir
-from lawam_ros.contract.robot import robot_from_mapping
 from lawam_ros.contract.rotations import quat_from_rotvec, quat_from_rpy, quat_multiply
-from lawam_ros.contract.yaml_fields import load_yaml
 from lawam_ros.control.kinematics import Chain
 from lawam_ros.control.official_rows import official_arms, official_vector, rows_of_official
 
-ROBOT = robot_from_mapping(load_yaml(config_dir() / "robots" / "quanta_x1.yaml", "robot"), "quanta_x1")
-URDF = (urdf_dir() / ROBOT.urdf).read_text(encoding="utf-8")
-ARMS = official_arms(ROBOT, URDF)
 DOWN = quat_from_rpy(np.array([0.0, np.pi / 2, 0.0]))
 
 

@@ -3,20 +3,17 @@
 import json
 import struct
 import time
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from fake_engine import FakeEngine, facts_of
 from running_server import connected, everything, options, running
+from two_armed import ARMS, ROBOT, TWO_ARMED
 
 from lawam_ros.contract.errors import UserMistake
 from lawam_ros.contract.load import load_contract
-from lawam_ros.contract.paths import config_dir, urdf_dir
-from lawam_ros.contract.robot import robot_from_mapping
 from lawam_ros.contract.rotations import quat_from_rotvec, quat_multiply
-from lawam_ros.contract.yaml_fields import load_yaml
-from lawam_ros.control.official_rows import official_arms, official_vector, rows_of_official
+from lawam_ros.control.official_rows import official_vector, rows_of_official
 from lawam_ros.policies.wire.images import jpeg_from_rgb
 from lawam_ros.serving.served_policy import ServedPolicy
 from lawam_ros.serving.towel_server import TowelSpeech, towel_server
@@ -24,8 +21,6 @@ from lawam_ros.serving.towel_server import TowelSpeech, towel_server
 SHADES = (0, 120, 250)
 JPEGS = [jpeg_from_rgb(np.full((8, 8, 3), shade, np.uint8)) for shade in SHADES]
 STATE = {"follow1_pos": [0.1] * 7, "follow2_pos": [[9.0] * 7, [0.2] * 7]}
-ROBOT = robot_from_mapping(load_yaml(config_dir() / "robots" / "quanta_x1.yaml", "robot"), "quanta_x1")
-ARMS = official_arms(ROBOT, (urdf_dir() / ROBOT.urdf).read_text(encoding="utf-8"))
 
 
 def served(engine, arms=None, **changes):
@@ -114,15 +109,8 @@ def test_the_other_requests(engine, port):
     assert not engine.asked
 
 
-@pytest.fixture
-def two_armed():
-    """A contract of two arms on the X1: the pick-and-place policy's slots on both."""
-    contract = load_contract("franka_pick_place")
-    return replace(contract, robot=ROBOT)
-
-
-def test_our_checkpoint_speaks_absolute_official_poses(two_armed):
-    facts = facts_of(two_armed)
+def test_our_checkpoint_speaks_absolute_official_poses():
+    facts = facts_of(TWO_ARMED)
     engine = FakeEngine(size=14, state_size=20, steps=6, low=-0.05, high=0.05, facts=facts)
     with served(engine, ARMS) as port:
         first, second = asked(port, act(move_steps=3), act(move_steps=3))

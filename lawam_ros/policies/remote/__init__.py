@@ -1,0 +1,1 @@
+"""A LaWAM server elsewhere as a policy here: ``checkpoint:=ws://host:port``, ``http://host:port`` or ``tcp://host:port``."""
