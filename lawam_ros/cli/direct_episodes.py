@@ -22,8 +22,8 @@ from lawam_ros.control.limiter import stacked_limits
 from lawam_ros.control.lock_step import LookRule
 from lawam_ros.control.measured import robot_state
 from lawam_ros.data.action_space import absolute_row
-from lawam_ros.policies.committed import Committed, StepGrid, committed_part
-from lawam_ros.policies.interface import Policy, Reference, Targets
+from lawam_ros.policies.committed import Committed, committed_of, runs
+from lawam_ros.policies.interface import Policy, Reference
 from lawam_ros.policies.noise import noise_seed
 from lawam_ros.sim.cameras import CameraRig
 from lawam_ros.sim.episode_end import EpisodeEnd
@@ -127,19 +127,15 @@ class PolicyInTheLoop:
             sequence=len(self.measured.chunk_ms),
             epoch=status.epoch,
             contract_crc=self._contract.crc,
+            committed_steps=inference.committed_steps,
         )
         return self._last
 
     def _committed(self, status: Status, reference: Reference) -> Committed | None:
-        last, policy = self._last, self._contract.task.policy
-        if last is None or not self._rtc or status.state != "RUN":
+        last = self._last
+        if last is None or not self._rtc or not runs(last, status):
             return None
-        if (status.epoch, status.accepted_sequence) != (last.epoch, last.sequence):
-            return None
-        grid = StepGrid(policy.steps, 1.0 / policy.action_hz, policy.action_offset_steps)
-        age_s = (self._loop.now_ns - last.stamp_ns) * 1e-9
-        targets = Targets(last.components, last.values, last.time_from_start_s)
-        return committed_part(targets, age_s, self._latency_ns * 1e-9, grid, reference)
+        return committed_of(last, self._loop.now_ns, self._latency_ns * 1e-9, self._contract.task.policy, reference)
 
 
 class DirectRunner:

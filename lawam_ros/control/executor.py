@@ -147,7 +147,8 @@ class ChunkExecutor:
             raise ActivationRefused(problem)
         self._heartbeat_ns = None
         self._deactivating = False
-        self._stamp_ns = now_ns + self._lead_ns
+        ticked_ns = self._stamp_ns if 0 <= now_ns - self._stamp_ns <= self._period_ns else now_ns  # stamps are those of the ticks
+        self._stamp_ns = ticked_ns + self._lead_ns
         self._start_at_rest(measured)
         self._resting_since_ns = now_ns
         self._forget_troubles()

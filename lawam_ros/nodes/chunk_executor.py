@@ -30,6 +30,7 @@ from lawam_ros.contract.paths import urdf_dir
 from lawam_ros.contract.records import ActionChunk
 from lawam_ros.contract.robot import Safety
 from lawam_ros.control.executor import ActivationRefused, ChunkExecutor, Status, TickOutput
+from lawam_ros.control.stream_rate import StreamRate
 from lawam_ros.nodes import messages, qos
 from lawam_ros.nodes.inputs_node import inputs_node
 from lawam_ros.nodes.lock_step import LATENCY, LOCKSTEP, STEP_TOPIC, step_from_message
@@ -44,7 +45,13 @@ from lawam_ros.nodes.tick_thread import TickThread
 
 INSTRUCTION = Parameter("instruction", "", "What the policy is asked to do; with an empty one the node waits for the topic instruction.")
 STATUS_HZ = Parameter("status_hz", 10.0, "Rate of lawam/status between changes.", low=1.0, high=50.0)
-REFERENCE_HZ = Parameter("reference_hz", 50.0, "Rate of lawam/reference.", low=10.0, high=250.0)
+REFERENCE_HZ = Parameter(
+    "reference_hz",
+    250.0,
+    "Rate of lawam/reference, at most that of the ticks; a chunk waits for the first after its image.",
+    low=10.0,
+    high=250.0,
+)
 TABLE = (INSTRUCTION, STATUS_HZ, REFERENCE_HZ, LOCKSTEP, LATENCY)
 
 _REST_TIMEOUT_S = 5.0
@@ -69,6 +76,7 @@ class ChunkExecutorNode(ManagedNode):
         self._was_active = False
         self._last_output: TickOutput | None = None
         self._counters: dict[str, int] = {}
+        self._rates = {name: StreamRate() for name in ("joint_states", "heartbeat", "chunk")}
         self._bad_messages = 0
         self._last_bad = ""
         self._second_command = ""
@@ -161,7 +169,10 @@ class ChunkExecutorNode(ManagedNode):
             return "", {}
         with self._lock:
             status = self._core.status
-        values: dict[str, object] = {"state": status.state, "reason": status.reason, "rejected": status.rejected, **self._counters}
+        values: dict[str, object] = {"state": status.state, "reason": status.reason, "epoch": status.epoch}
+        values |= {"rejected": status.rejected, "rejected_reason": status.rejected_reason, **self._counters}
+        for name, rate in self._rates.items():
+            values |= rate.report(name, self._now_ns())
         values |= {"bad_messages": self._bad_messages, "last_bad_message": self._last_bad}
         values |= self._tick.statistics() if self._tick is not None else {}
         return status.reason if status.state in ("STOP", "LATCHED") else "", values
@@ -210,6 +221,7 @@ class ChunkExecutorNode(ManagedNode):
         self._motion_thread.start()
 
     def _on_joint_states(self, message: JointState) -> None:
+        self._rates["joint_states"].heard(self._now_ns())
         try:
             positions = messages.joint_positions(message)
         except messages.BadMessage as error:
@@ -281,6 +293,7 @@ class ChunkExecutorNode(ManagedNode):
 
     def _on_chunk(self, message: JointTrajectory) -> None:
         now_ns = self._now_ns()
+        self._rates["chunk"].heard(now_ns)
         try:
             chunk = messages.chunk_from_message(message)
         except messages.BadMessage as error:
@@ -313,6 +326,7 @@ class ChunkExecutorNode(ManagedNode):
                 say(self._core)
 
     def _on_heartbeat(self, message: Header) -> None:
+        self._rates["heartbeat"].heard(self._now_ns())
         self._tell(lambda core: core.heartbeat(self._now_ns()))
 
     def _on_deadman(self, message: Bool) -> None:

@@ -1,5 +1,6 @@
 """Commanded poses and openings of the last seconds, as the executor publishes them, looked up at the instant of an observation."""
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -19,17 +20,25 @@ class CommandedRows:
 
     def __init__(self, robot: Robot) -> None:
         self._skew_s = robot.budgets.camera_joint_skew_s
-        self._poses: dict[str, TimedBuffer[Pose]] = {arm.name: TimedBuffer(600) for arm in robot.arms}
-        self._grippers: TimedBuffer[dict[str, float]] = TimedBuffer(600)
+        kept = round(2.0 * robot.budgets.max_chunk_age_s * robot.tick_hz)  # a slow policy asks for an instant long past
+        self._poses: dict[str, TimedBuffer[Pose]] = {arm.name: TimedBuffer(kept) for arm in robot.arms}
+        self._grippers: TimedBuffer[dict[str, float]] = TimedBuffer(kept)
+        self._news = threading.Condition()
 
     def pose_callback(self, arm: str) -> Callable[[PoseStamped], None]:
         def on_pose(message: PoseStamped) -> None:
             self._poses[arm].push(messages.nanoseconds(message.header.stamp), messages.pose_from_message(message))
+            self._tell()
 
         return on_pose
 
     def command(self, command: JointCommand) -> None:
         self._grippers.push(command.stamp_ns, command.gripper_m)
+        self._tell()
+
+    def _tell(self) -> None:
+        with self._news:
+            self._news.notify_all()
 
     def at(self, stamp_ns: int, wait_s: float, exact: bool) -> Reference | None:
         """Rows ``x y z qx qy qz qw gripper`` per arm; usually there already, waited for when the executor is behind, None after ``wait_s``.
@@ -37,19 +46,21 @@ class CommandedRows:
         exact: only an opening commanded at this very instant will do, as in lock step.
         """
         deadline = time.monotonic() + wait_s
-        while True:
-            late = time.monotonic() > deadline
-            skew_s = self._skew_s if late else 0.0  # interpolated, or in the end the newest before
-            rows = {}
-            gripper = self._grippers.newest_until(stamp_ns)
-            if exact and gripper is not None and gripper.stamp_ns != stamp_ns:
-                gripper = None  # the one of this instant is on its way
-            for arm, poses in self._poses.items():
-                pose = pose_at(poses, stamp_ns, skew_s)
-                if pose is not None and gripper is not None:
-                    rows[arm] = np.concatenate([pose.position_m, pose.quat_xyzw, [gripper.value[arm]]])
-            if len(rows) == len(self._poses):
-                return rows
-            if late:
-                return None
-            time.sleep(0.002)
+        with self._news:
+            while True:
+                left_s = deadline - time.monotonic()
+                # Interpolated, or in the end the newest before.
+                rows = self._rows(stamp_ns, exact, skew_s=0.0 if left_s > 0.0 else self._skew_s)
+                if rows is not None or left_s <= 0.0:
+                    return rows
+                self._news.wait(left_s)
+
+    def _rows(self, stamp_ns: int, exact: bool, skew_s: float) -> Reference | None:
+        gripper = self._grippers.newest_until(stamp_ns)
+        if gripper is None or (exact and gripper.stamp_ns != stamp_ns):  # the one of this instant is on its way
+            return None
+        poses = {arm: pose_at(buffer, stamp_ns, skew_s) for arm, buffer in self._poses.items()}
+        rows = {
+            arm: np.concatenate([pose.position_m, pose.quat_xyzw, [gripper.value[arm]]]) for arm, pose in poses.items() if pose is not None
+        }
+        return rows if len(rows) == len(poses) else None

@@ -1,18 +1,16 @@
 """Policy node: images and joint states in, action chunks and subgoals out.
 
-Subscriptions only copy messages into buffers; one worker thread aligns, infers and publishes; the heartbeat has a thread of its own, so
-that it tells whether the process lives, not whether an inference is quick.
+Subscriptions only copy messages into buffers and ring for the worker, one thread that aligns, infers and publishes; the heartbeat has a
+thread of its own, so that it tells whether the process lives, not whether an inference is quick.
 """
 
 import queue
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
 from sensor_msgs.msg import Image, JointState
@@ -20,16 +18,16 @@ from std_msgs.msg import Header, String
 from trajectory_msgs.msg import JointTrajectory
 
 from lawam_ros.contract.errors import EnvironmentLacks, LawamError, UserMistake
-from lawam_ros.contract.paths import urdf_dir
+from lawam_ros.contract.load import Contract
 from lawam_ros.contract.recorded_topics import RUN_INFO_TOPIC
-from lawam_ros.contract.records import ActionChunk, Observation, Subgoal
-from lawam_ros.control.kinematics import Chain
+from lawam_ros.contract.records import ActionChunk, Subgoal
 from lawam_ros.control.lock_step import FAILED, INFER, LookRule
-from lawam_ros.control.measured import robot_state
+from lawam_ros.control.stream_rate import StreamRate
 from lawam_ros.nodes import messages, qos
 from lawam_ros.nodes.camera_input import CameraInputs, in_words
+from lawam_ros.nodes.chunk_maker import ChunkMaker, MakerSettings
 from lawam_ros.nodes.commanded_rows import CommandedRows
-from lawam_ros.nodes.images import ImageMessage, image_to_rgb, image_type
+from lawam_ros.nodes.images import ImageMessage, image_type
 from lawam_ros.nodes.lock_step import LATENCY, LOCKSTEP, OBSERVED_TOPIC, STEP_TOPIC, TIMEOUT, step_from_message
 from lawam_ros.nodes.managed import ManagedNode, run
 from lawam_ros.nodes.parameters import Parameter
@@ -40,9 +38,6 @@ from lawam_ros.observe.alignment import JOINT_STATES, Aligned, NotAligned, align
 from lawam_ros.observe.image import BadImage
 from lawam_ros.observe.timed_buffer import TimedBuffer
 from lawam_ros.policies.choose import choose_policy
-from lawam_ros.policies.committed import Committed, DelayEstimate, StepGrid, committed_part
-from lawam_ros.policies.interface import Inference, Reference, Targets
-from lawam_ros.policies.noise import noise_seed
 from lawam_ros.policies.provenance import checkpoint_hashes
 
 CHECKPOINT = Parameter(
@@ -62,7 +57,7 @@ ADDED_DELAY = Parameter("added_delay_s", 0.0, "Wait before each chunk is publish
 TABLE = (CHECKPOINT, DEVICE, PRECISION, RTC, SEED, THREADS, ADDED_DELAY, LOCKSTEP, LATENCY, TIMEOUT)
 
 _HEARTBEAT_S = 0.05
-_REFERENCE_WAIT_S = 0.1
+_LOOK_S = 0.01
 _PATIENCE_S = 3.0
 _MAX_FAILURES = 5
 
@@ -75,12 +70,10 @@ class PolicyNode(ManagedNode):
         self._status: ExecutorStatus | None = None
         self._running = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._sequence = 0
-        self._latency_ms: deque[float] = deque(maxlen=500)
-        self._chunk_ms: deque[float] = deque(maxlen=500)
-        self._last_chunk: ActionChunk | None = None
-        self._delay = DelayEstimate()
+        self._news = threading.Event()
+        self._maker: ChunkMaker | None = None
         self._stage_ms: dict[str, float] = {}
+        self._rates = {name: StreamRate() for name in ("joint_states", "reference", "status")}
         self._waiting_for = ""
         self._waiting_since_s: float | None = None
         self._failures = 0
@@ -91,8 +84,6 @@ class PolicyNode(ManagedNode):
     def setup(self) -> None:
         contract = self._contract = self.contract()
         robot, task = contract.robot, contract.task
-        urdf = (urdf_dir() / robot.urdf).read_text(encoding="utf-8")
-        self._chains = {arm.name: Chain.from_urdf(urdf, arm.base_frame, arm.tcp_frame) for arm in robot.arms}
         checkpoint = str(self.get_parameter("checkpoint").value) or task.checkpoint
         self._policy = choose_policy(checkpoint, contract, self._device(), str(self.get_parameter("precision").value))
         self._policy.warm_up()
@@ -105,11 +96,11 @@ class PolicyNode(ManagedNode):
         self._joint_names = robot.joint_names + tuple(joint for arm in robot.arms for joint in arm.gripper.joints)
         self._joints: TimedBuffer[Mapping[str, float]] = TimedBuffer(400)
         self._commanded = CommandedRows(robot)
-        self._latency_s = float(self.get_parameter("lockstep_latency_s").value)
         self._looks: SteppedLooks | None = None
         self._to_look: queue.SimpleQueue[tuple[int, Aligned[ImageMessage] | NotAligned, ExecutorStatus]] = queue.SimpleQueue()
         self._chunks = self.create_publisher(JointTrajectory, "lawam/action_chunk", qos.CHUNK)
         self._heartbeat = self.create_publisher(Header, "lawam/heartbeat", qos.BEAT)
+        self._maker = self._new_maker(contract, self._cameras)
         self._current = self.create_publisher(Image, "lawam/subgoal/current", qos.IMAGE_OUT)
         self._predicted = self.create_publisher(Image, "lawam/subgoal/predicted", qos.IMAGE_OUT)
         subscribe = self.create_subscription
@@ -123,7 +114,8 @@ class PolicyNode(ManagedNode):
             topic = f"lawam/reference_pose/{arm.name}"
             subscribe(PoseStamped, topic, self._commanded.pose_callback(arm.name), qos.REFERENCE)
         if self._lockstep:
-            latency_ns, period_ns = round(self._latency_s * 1e9), round(task.policy.replan_period_s * 1e9)
+            latency_s = float(self.get_parameter("lockstep_latency_s").value)
+            latency_ns, period_ns = round(latency_s * 1e9), round(task.policy.replan_period_s * 1e9)
             primary = self._topics[f"camera {task.policy.primary_cameras[0]}"]
             self._looks = SteppedLooks(primary, self._topics.values(), LookRule(latency_ns, period_ns))
             self._observed = self.create_publisher(Header, OBSERVED_TOPIC, qos.STEPPED)
@@ -138,7 +130,18 @@ class PolicyNode(ManagedNode):
         info = run_info(self._contract, overrides, settings, checkpoint_hashes(checkpoint))
         self.create_publisher(String, RUN_INFO_TOPIC, qos.LATCHED).publish(String(data=info))
 
+    def _new_maker(self, contract: Contract, cameras: CameraInputs) -> ChunkMaker:
+        settings = MakerSettings(
+            rtc=bool(self.get_parameter("rtc").value),
+            seed=int(self.get_parameter("seed").value),
+            added_delay_s=float(self.get_parameter("added_delay_s").value),
+            stepped_latency_s=float(self.get_parameter("lockstep_latency_s").value) if self._lockstep else None,
+            stepped_timeout_s=float(self.get_parameter("lockstep_timeout_s").value),
+        )
+        return ChunkMaker(contract, self._policy, cameras, self._commanded, settings, self._publish_chunk, self._now_ns)
+
     def start(self) -> None:
+        sys.setswitchinterval(0.0005)  # the worker must not wait 5 ms for the thread that hears messages, nor the heartbeat for either
         self._running.set()
         self._threads = [
             threading.Thread(target=loop, name=name, daemon=True)
@@ -156,13 +159,13 @@ class PolicyNode(ManagedNode):
         self._policy = None  # type: ignore[assignment]
 
     def report(self) -> tuple[str, dict[str, object]]:
-        values: dict[str, object] = {"chunks": self._sequence, "waiting_for": self._waiting_for, "failures": self._failures}
+        values: dict[str, object] = {"waiting_for": self._waiting_for, "failures": self._failures}
         values["not_aligned"] = self._not_aligned
         values["refused_image"] = in_words(self._cameras.refusals()) if self._cameras else ""
-        values |= self._cameras.dropped() if self._cameras else {}
-        for name, samples in (("chunk_ms", self._chunk_ms), ("observation_to_chunk_ms", self._latency_ms)):
-            if samples:
-                values[f"{name}_p50"], values[f"{name}_p99"] = (float(np.percentile(list(samples), q)) for q in (50, 99))
+        for name, rate in self._rates.items():
+            values |= rate.report(name, self._now_ns())
+        values |= self._cameras.report(self._now_ns()) if self._cameras else {}
+        values |= self._maker.report() if self._maker else {}
         values |= {f"stage_ms_{name}": float(ms) for name, ms in self._stage_ms.items()}
         problem = "" if self._status is not None else "no lawam/status yet: is the chunk executor running?"
         return problem or in_words(self._camera_troubles()) or self._waiting_for, values
@@ -171,7 +174,10 @@ class PolicyNode(ManagedNode):
         return in_words(self._cameras.warnings()) if self._cameras else ""
 
     def _camera_troubles(self) -> dict[str, str]:
-        return self._cameras.troubles(self.get_clock().now().nanoseconds) if self._cameras else {}
+        return self._cameras.troubles(self._now_ns()) if self._cameras else {}
+
+    def _now_ns(self) -> int:
+        return int(self.get_clock().now().nanoseconds)
 
     def _tell_troubles(self) -> None:
         """A camera's trouble is published as it comes and goes, not at the next turn of the diagnostics."""
@@ -197,12 +203,14 @@ class PolicyNode(ManagedNode):
 
         def on_image(message: ImageMessage) -> None:
             joints = self._joints.newest()
-            camera.arrived(message, self.get_clock().now().nanoseconds, None if joints is None else joints.value)
+            camera.arrived(message, self._now_ns(), None if joints is None else joints.value)
+            self._news.set()
             self._stepped_arrival(topic, messages.nanoseconds(message.header.stamp))
 
         return on_image
 
     def _on_joint_states(self, message: JointState) -> None:
+        self._rates["joint_states"].heard(self._now_ns())
         try:
             self._joints.push(messages.nanoseconds(message.header.stamp), messages.joint_positions(message))
         except messages.BadMessage as error:
@@ -215,6 +223,7 @@ class PolicyNode(ManagedNode):
         except messages.BadMessage as error:
             self.get_logger().warning(f"lawam/reference dropped: {error}", throttle_duration_sec=1.0)
             return
+        self._rates["reference"].heard(self._now_ns())
         self._commanded.command(command)
 
     def _on_status(self, message: DiagnosticArray) -> None:
@@ -223,6 +232,10 @@ class PolicyNode(ManagedNode):
         except messages.BadMessage as error:
             self.get_logger().warning(f"lawam/status dropped: {error}", throttle_duration_sec=1.0)
             return
+        self._rates["status"].heard(self._now_ns())
+        if self._maker is not None:
+            self._maker.judged(self._status)
+        self._news.set()
         if self._looks is not None:
             self._looks.status(self._status)
             self._decide(self._looks)
@@ -253,19 +266,20 @@ class PolicyNode(ManagedNode):
 
     def _beat(self) -> None:
         while self._running.is_set():
-            self._heartbeat.publish(messages.header(self.get_clock().now().nanoseconds))
+            self._heartbeat.publish(messages.header(self._now_ns()))
             time.sleep(_HEARTBEAT_S)
 
     def _work(self) -> None:
         last_look_ns = 0
         period_ns = round(self._contract.task.policy.replan_period_s * 1e9)
         while self._running.is_set():
+            self._news.wait(_LOOK_S)  # not longer: silence of a camera must be told, too
+            self._news.clear()
             self._tell_troubles()
             status = self._status
             if status is None or not status.wants_chunks:
-                time.sleep(0.005)
                 continue
-            aligned = align(self._images, self._joints, self.get_clock().now().nanoseconds, self._contract.robot.budgets)
+            aligned = align(self._images, self._joints, self._now_ns(), self._contract.robot.budgets)
             if isinstance(aligned, NotAligned):
                 self._not_aligned += 1
                 dropped = self.warning()
@@ -278,7 +292,6 @@ class PolicyNode(ManagedNode):
                 continue
             self._waiting_for, self._waiting_since_s = "", None
             if not due(aligned.stamp_ns, last_look_ns, period_ns, status.epoch_stamp_ns):
-                time.sleep(0.002)
                 continue
             last_look_ns = aligned.stamp_ns
             self._one_chunk(aligned, status)
@@ -302,24 +315,19 @@ class PolicyNode(ManagedNode):
         if now_s - self._waiting_since_s > _PATIENCE_S:
             text = f"no observation for {now_s - self._waiting_since_s:.0f} s, waiting for {reason}; check the driver and the remapping"
             self.get_logger().error(text, throttle_duration_sec=10.0)
-        time.sleep(0.005)
 
     def _one_chunk(self, aligned: Aligned[ImageMessage], status: ExecutorStatus) -> bool:
         """Whether a chunk was published."""
+        assert self._maker is not None
         try:
-            started = time.monotonic()
-            observation = self._observation(aligned, status)
-            seed = noise_seed(int(self.get_parameter("seed").value), aligned.stamp_ns)
-            inference = self._policy.look(observation, seed, self._committed(aligned.stamp_ns, status))
-            self._chunk_ms.append((time.monotonic() - started) * 1e3)
-            if not self._lockstep:
-                time.sleep(float(self.get_parameter("added_delay_s").value))
-            reference = self._reference_at(aligned.stamp_ns)
-            if reference is None:
-                self._waiting_for = "lawam/reference_pose: none at the observation's time"
-                return False
-            self._publish(inference, reference, aligned.stamp_ns, status.epoch)
+            made = self._maker.make(aligned, status)
             self._failures = 0
+            self._waiting_for = self._maker.missing
+            if made is None:
+                return False
+            self._stage_ms = made.stage_ms
+            if made.subgoal is not None:
+                self._publish_subgoal(made.subgoal)
             return True
         except BadImage as error:
             self.get_logger().error(f"image refused: {error}", throttle_duration_sec=2.0)
@@ -332,69 +340,8 @@ class PolicyNode(ManagedNode):
             time.sleep(min(2.0, 0.1 * 2**self._failures))
         return False
 
-    def _committed(self, stamp_ns: int, status: ExecutorStatus) -> Committed | None:
-        """What the last chunk commits to, if it is running: accepted, of this epoch, the arm in RUN."""
-        last, delay_s = self._last_chunk, self._latency_s if self._lockstep else self._delay.delay_s
-        if last is None or delay_s is None or not self.get_parameter("rtc").value or status.state != "RUN":
-            return None
-        if (status.epoch, status.accepted_sequence) != (last.epoch, last.sequence):
-            return None
-        reference = self._reference_at(stamp_ns)
-        if reference is None:
-            return None
-        targets = Targets(last.components, last.values, last.time_from_start_s)
-        policy = self._contract.task.policy
-        grid = StepGrid(policy.steps, 1.0 / policy.action_hz, policy.action_offset_steps)
-        return committed_part(targets, (stamp_ns - last.stamp_ns) * 1e-9, delay_s, grid, reference)
-
-    def _observation(self, aligned: Aligned[ImageMessage], status: ExecutorStatus) -> Observation:
-        robot = self._contract.robot
-        images = {}
-        for name, message in aligned.images.items():
-            try:
-                images[name] = image_to_rgb(message, robot.camera(name))
-            except BadImage as error:
-                if self._cameras:
-                    self._cameras[name].watch.refused(self.get_clock().now().nanoseconds, str(error))
-                raise BadImage(f"camera {name}: {error}") from error
-        tcp, gripper_m, joints_rad = robot_state(robot, self._chains, aligned.joints)
-        return Observation(
-            stamp_ns=aligned.stamp_ns,
-            images=images,
-            image_stamps_ns=aligned.image_stamps_ns,
-            tcp=tcp,
-            gripper_m=gripper_m,
-            joints_rad=joints_rad,
-            instruction=status.instruction,
-            epoch=status.epoch,
-        )
-
-    def _reference_at(self, stamp_ns: int) -> Reference | None:
-        """Commanded rows at the observation's instant."""
-        wait_s = float(self.get_parameter("lockstep_timeout_s").value) if self._lockstep else _REFERENCE_WAIT_S
-        return self._commanded.at(stamp_ns, wait_s, exact=self._lockstep)
-
-    def _publish(self, inference: Inference, reference: Reference, stamp_ns: int, epoch: int) -> None:
-        targets = self._policy.place(inference, reference)
-        self._sequence += 1
-        chunk = ActionChunk(
-            stamp_ns=stamp_ns,
-            frame_id=self._contract.robot.base_frame,
-            components=targets.components,
-            values=targets.values,
-            time_from_start_s=targets.time_from_start_s,
-            sequence=self._sequence,
-            epoch=epoch,
-            contract_crc=self._contract.crc,
-        )
+    def _publish_chunk(self, chunk: ActionChunk) -> None:
         self._chunks.publish(messages.chunk_to_message(chunk))
-        self._last_chunk = chunk
-        latency_s = (self.get_clock().now().nanoseconds - stamp_ns) * 1e-9
-        self._delay.add(latency_s + 1.0 / self._contract.robot.tick_hz)  # the next tick uses it
-        self._latency_ms.append(latency_s * 1e3)
-        self._stage_ms = dict(inference.stage_ms)
-        if inference.subgoal is not None:
-            self._publish_subgoal(inference.subgoal)
 
     def _publish_subgoal(self, subgoal: Subgoal) -> None:
         for publisher, features in ((self._current, subgoal.current), (self._predicted, subgoal.predicted)):

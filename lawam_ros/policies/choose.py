@@ -10,6 +10,7 @@ from lawam_ros.policies.interface import Policy
 from lawam_ros.policies.remote.address import is_remote
 
 RECORDED = "recorded:"
+HOLD = "hold"
 AUTO = "auto"
 WEIGHTS_SUFFIXES = (".safetensors", ".pt")
 
@@ -37,12 +38,16 @@ def find_checkpoint(text: str, download: Download | None = None) -> Path:
 
 
 def choose_policy(checkpoint: str, contract: Contract, device: str, precision: str = AUTO) -> Policy:
-    """Policy of a checkpoint as in :func:`find_checkpoint`, of ``recorded:<dataset folder>#<episode>`` for playback, or of a server at
-    ``ws://``, ``http://`` or ``tcp://host:port``.
+    """Policy of a checkpoint as in :func:`find_checkpoint`, of ``recorded:<dataset folder>#<episode>`` for playback, of a server at ``ws://``,
+    ``http://`` or ``tcp://host:port``, or of ``hold``.
 
     precision: a plan of ``model/fast/precision.py``, or ``auto``: bfloat16 on CUDA, float32 elsewhere. Raises UserMistake, and
     EnvironmentLacks for a hub that cannot be reached.
     """
+    if checkpoint == HOLD:
+        from lawam_ros.policies.holding import HoldingPolicy
+
+        return HoldingPolicy(contract)
     if checkpoint.startswith(RECORDED):
         from lawam_ros.policies.recorded import RecordedPolicy
 

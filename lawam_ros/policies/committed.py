@@ -4,11 +4,14 @@ import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lawam_ros.contract.records import ActionChunk
 from lawam_ros.contract.rotations import quat_slerp
+from lawam_ros.contract.task import PolicyContract
 from lawam_ros.policies.interface import Reference, Targets
 
 Array = NDArray[np.float64]
@@ -42,6 +45,44 @@ class StepGrid:
         return np.asarray((np.arange(self.steps) + self.offset_steps) * self.step_s, dtype=float)
 
 
+class ExecutorWord(Protocol):
+    """What of the executor's status decides whether a chunk runs; None or 0 before anything was accepted or judged."""
+
+    @property
+    def state(self) -> str: ...
+
+    @property
+    def epoch(self) -> int: ...
+
+    @property
+    def accepted_sequence(self) -> int | None: ...
+
+    @property
+    def judged_stamp_ns(self) -> int | None: ...
+
+
+def runs(last: ActionChunk, word: ExecutorWord) -> bool:
+    """Whether the arm follows ``last``, or will as soon as it is judged: a policy that is slower than its replan period looks again before.
+
+    No longer once it was refused, the epoch has changed or the arm has left RUN.
+    """
+    if word.state != "RUN" or word.epoch != last.epoch:
+        return False
+    return word.accepted_sequence == last.sequence or (word.judged_stamp_ns or 0) < last.stamp_ns
+
+
+def committed_of(last: ActionChunk, stamp_ns: int, delay_s: float, policy: PolicyContract, reference: Reference) -> Committed | None:
+    """The part of ``last`` that a chunk observed at ``stamp_ns`` has to continue; see :func:`committed_part`."""
+    targets = Targets(last.components, last.values, last.time_from_start_s)
+    grid = StepGrid(policy.steps, 1.0 / policy.action_hz, policy.action_offset_steps)
+    return committed_part(targets, (stamp_ns - last.stamp_ns) * 1e-9, delay_s, grid, reference)
+
+
+def delay_steps(delay_s: float, step_s: float) -> int:
+    """Whole steps that have begun by then."""
+    return math.ceil(delay_s / step_s - 1e-9)
+
+
 def committed_part(last: Targets, age_s: float, delay_s: float, grid: StepGrid, reference: Reference) -> Committed | None:
     """``last`` on the steps of a chunk observed ``age_s`` after it, as far as it reaches; None when nothing of it is left.
 
@@ -53,7 +94,7 @@ def committed_part(last: Targets, age_s: float, delay_s: float, grid: StepGrid, 
     if not len(times):
         return None
     rows = {arm: _rows_at(last, arm, np.maximum(times, last.time_from_start_s[0])) for arm in reference}
-    return Committed(rows, min(len(times), math.ceil(delay_s / grid.step_s - 1e-9)), reference)
+    return Committed(rows, min(len(times), delay_steps(delay_s, grid.step_s)), reference)
 
 
 def _rows_at(targets: Targets, arm: str, times_s: Array) -> Array:
@@ -78,10 +119,16 @@ class DelayEstimate:
         self._cold = True
 
     def add(self, delay_s: float) -> None:
+        """A chunk was made, expected to be used that long after its observation."""
         if self._cold:
             self._cold = False
             return
         self._recent.append(delay_s)
+
+    def correct(self, delay_s: float) -> None:
+        """What the chunk added last really took."""
+        if self._recent:
+            self._recent[-1] = delay_s
 
     @property
     def delay_s(self) -> float | None:

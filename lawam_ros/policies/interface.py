@@ -20,11 +20,17 @@ Reference = Mapping[str, Array]
 
 @dataclass(frozen=True)
 class Inference:
-    """What came out of one look: action vectors (N, D) in the policy's own space, the subgoal if there is one, milliseconds per stage."""
+    """What came out of one look: action vectors (N, D) in the policy's own space, the subgoal if there is one, milliseconds per stage.
+
+    committed_steps: delay the chunk was conditioned on, 0 for none. exact_prefix: those steps were set as a trained model has them, so that
+    the chunk fits no later use; a guided one fits later ones too, only less well.
+    """
 
     actions: Array
     subgoal: Subgoal | None = None
     stage_ms: Mapping[str, float] = field(default_factory=dict)
+    committed_steps: int = 0
+    exact_prefix: bool = False
 
 
 @dataclass(frozen=True)

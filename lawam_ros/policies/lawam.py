@@ -57,6 +57,7 @@ class LawamPolicy:
     ) -> Inference:
         """As in the interface; subgoal: features (rows * columns, F) the action expert reads in place of the predicted ones."""
         policy, robot = self._contract.task.policy, self._contract.robot
+        prefix = None if committed is None else self._prefix(committed)
         result = self._engine.infer(
             primary=[observation.images[name] for name in policy.primary_cameras],
             wrist=[observation.images[name] for name in policy.wrist_cameras],
@@ -65,7 +66,7 @@ class LawamPolicy:
             embodiment_id=robot.embodiment_id,
             action_hz=policy.action_hz,
             seed=seed,
-            prefix=None if committed is None else self._prefix(committed),
+            prefix=prefix,
             subgoal=subgoal,
         )
         foreseen = Subgoal(
@@ -75,7 +76,13 @@ class LawamPolicy:
             current=result.h_t,
             predicted=result.h_t1,
         )
-        return Inference(actions=np.asarray(result.actions, dtype=float), subgoal=foreseen, stage_ms=result.stage_ms)
+        return Inference(
+            actions=np.asarray(result.actions, dtype=float),
+            subgoal=foreseen,
+            stage_ms=result.stage_ms,
+            committed_steps=0 if prefix is None else prefix.delay_steps,
+            exact_prefix=prefix is not None and prefix.trained,
+        )
 
     def place(self, inference: Inference, reference: Reference) -> Targets:
         policy, arms = self._contract.task.policy, self._contract.robot.arms

@@ -14,11 +14,12 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from lawam_ros.contract.errors import LawamError
 from lawam_ros.contract.records import Observation
 from lawam_ros.nodes import policy
+from lawam_ros.nodes.commanded_rows import CommandedRows
 from lawam_ros.nodes.images import rgb_to_image
 from lawam_ros.nodes.policy import PolicyNode
 from lawam_ros.nodes.status import ExecutorStatus
 from lawam_ros.observe.alignment import Aligned
-from lawam_ros.policies.interface import Inference
+from lawam_ros.policies.interface import Inference, Reference, Targets
 
 STATUS = ExecutorStatus(10**9, "RUN", "", 0, 1, 1, "move", "measured", 0, 0, 0, "")
 
@@ -39,6 +40,9 @@ class Failing:
         if error is not None:
             raise error
         return Inference(actions=np.zeros((24, 8)))
+
+    def place(self, inference: Inference, reference: Reference) -> Targets:
+        return Targets((), inference.actions, np.arange(24.0))
 
 
 @pytest.fixture
@@ -86,8 +90,8 @@ def test_a_failing_inference_is_tried_again_ever_more_slowly_and_given_up_after_
 
 def test_one_good_inference_makes_up_for_four_bad_ones(node: PolicyNode, model: Failing, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(policy.time, "sleep", lambda _: None)
-    monkeypatch.setattr(PolicyNode, "_reference_at", lambda self, stamp_ns: {})
-    monkeypatch.setattr(PolicyNode, "_publish", lambda self, *_: None)
+    monkeypatch.setattr(CommandedRows, "at", lambda self, *_, exact: {})
+    monkeypatch.setattr(PolicyNode, "_publish_chunk", lambda self, chunk: None)
     model.errors = [ValueError("odd")] * 4 + [None] + [ValueError("odd")] * 4
     results = [node._one_chunk(aligned(node), STATUS) for _ in range(9)]
     assert results == [False] * 4 + [True] + [False] * 4

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lawam_ros.contract.errors import UserMistake
 from lawam_ros.contract.load import load_contract
 from lawam_ros.policies import choose
+from lawam_ros.policies.interface import Inference
 
 
 def test_a_folder_of_the_user_goes_before_a_shipped_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,3 +63,14 @@ def test_the_hub_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_wrong_recordings_are_refused(text: str) -> None:
     with pytest.raises(UserMistake, match="expected recorded:<dataset folder>#<episode number>, got"):
         choose.choose_policy(text, load_contract("franka_pick_place"), "cpu")
+
+
+def test_hold_is_a_policy_that_wants_every_arm_where_it_is_commanded() -> None:
+    contract = load_contract("franka_pick_place", "two_pandas", ["task.robots=[two_pandas]"])
+    policy = choose.choose_policy("hold", contract, "cpu")
+    reference = {arm.name: np.arange(8.0) + 10.0 * i for i, arm in enumerate(contract.robot.arms)}
+    targets = policy.place(Inference(np.zeros((contract.task.policy.steps, 0))), reference)
+    assert targets.components[:2] == ("left/x", "left/y") and len(targets.components) == 16
+    assert targets.time_from_start_s[[0, -1]].tolist() == [0.05, 1.2]
+    for row in targets.values:
+        assert row.tolist() == [*reference["left"], *reference["right"]]
