@@ -192,6 +192,8 @@ class Listener:
 
     def wait_for_chunks(self, group: ProcessGroup, nodes: tuple[bringup.NodeSpec, ...]) -> None:
         """Until the first chunk was used. Raises with a node's own last words when one ends, or says what the nodes say."""
+        from std_srvs.srv import Trigger
+
         from lawam_ros.cli.episodes import raise_if_ended
 
         deadline = time.monotonic() + _START_S
@@ -199,7 +201,7 @@ class Listener:
             for node in nodes:
                 raise_if_ended(group, node.name)
             if self.reports.get("chunk_executor", {}).get("state") == "LATCHED":  # on a busy machine, while the other processes started
-                self._reset.call_async(self._reset.srv_type.Request())
+                self._reset.call_async(Trigger.Request())
             if time.monotonic() > deadline:
                 keys = ("state", "reason", "waiting_for")
                 said = {name: {key: report[key] for key in keys if report.get(key)} for name, report in self.reports.items()}

@@ -4,6 +4,7 @@ The same times as the graph keeps in lock step, so that the same seed gives the 
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -23,7 +24,7 @@ from lawam_ros.control.lock_step import LookRule
 from lawam_ros.control.measured import robot_state
 from lawam_ros.data.action_space import absolute_row
 from lawam_ros.policies.committed import Committed, committed_of, runs
-from lawam_ros.policies.interface import Policy, Reference
+from lawam_ros.policies.interface import Policy, Reference, prefix_kind
 from lawam_ros.policies.noise import noise_seed
 from lawam_ros.sim.cameras import CameraRig
 from lawam_ros.sim.episode_end import EpisodeEnd
@@ -37,12 +38,16 @@ JOINT_STATES_HZ = 125.0
 
 @dataclass
 class DirectMeasurements:
-    """chunk_ms: wall time of each inference. uses: stamps of observations and of the tick that used their chunk."""
+    """chunk_ms: wall time of each inference. uses: stamps of observations and of the tick that used their chunk. path_m: commanded TCP of
+    every tick. held_ticks: in HOLD. prefixes: kinds of prefix the chunks were conditioned on, and how often."""
 
     chunk_ms: list[float] = field(default_factory=list)
     uses: list[tuple[int, int]] = field(default_factory=list)
+    path_m: list[NDArray[np.float64]] = field(default_factory=list)
     commands: int = 0
+    held_ticks: int = 0
     violations: int = 0
+    prefixes: Counter[str] = field(default_factory=Counter)
 
 
 class PolicyInTheLoop:
@@ -89,6 +94,8 @@ class PolicyInTheLoop:
             if self._rule.looks(loop.now_ns, status.state in ("RUN", "HOLD"), status.epoch_stamp_ns):
                 self._held.append(self._chunk(pictures))
         self.measured.commands += 1
+        self.measured.held_ticks += loop.status.state == "HOLD"
+        self.measured.path_m.append(loop.commanded_tcp.position_m)
         loop.advance()
         self._streams.advance(said=False)
         return due.pictures
@@ -116,6 +123,7 @@ class PolicyInTheLoop:
         reference = {name: absolute_row(tcp, openings[name]) for name, tcp in loop.commanded.items()}
         inference = self._policy.look(observation, noise_seed(self._run_seed, loop.now_ns), self._committed(status, reference))
         self.measured.chunk_ms.append((time.perf_counter() - started) * 1e3)
+        self.measured.prefixes[prefix_kind(inference)] += 1
         targets = self._policy.place(inference, reference)
         self._last = ActionChunk(
             stamp_ns=loop.now_ns,

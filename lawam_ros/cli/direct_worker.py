@@ -1,8 +1,10 @@
 """A process of ``lawam eval --through direct``: one world, one policy, episode after episode."""
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,6 +83,16 @@ class DirectWorker:
 
 
 _worker: list[DirectWorker] = []
+
+
+def outcomes(job: DirectJob, seeds: Sequence[int], jobs: int) -> "Iterator[DirectOutcome]":
+    """Episodes in the order of ``seeds``, ``jobs`` of them at the same time."""
+    if jobs == 1:
+        worker = DirectWorker(job)
+        yield from map(worker.episode, seeds)
+        return
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=start_worker, initargs=(job,)) as pool:
+        yield from pool.map(episode_in_worker, seeds)
 
 
 def start_worker(job: DirectJob) -> None:

@@ -2,9 +2,7 @@
 
 import argparse
 import json
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lawam_ros.cli.direct_episodes import DirectMeasurements
-    from lawam_ros.cli.direct_worker import DirectOutcome
     from lawam_ros.cli.episodes import EpisodeResult
 
 HELD_OUT_SEED = 10_000
@@ -161,26 +158,18 @@ def _through_ros(args: argparse.Namespace, values: dict[str, str]) -> Evaluation
 
 
 def _direct(args: argparse.Namespace, values: dict[str, str]) -> Evaluation:
-    from lawam_ros.cli.direct_worker import DirectJob, DirectWorker, episode_in_worker, start_worker
+    from lawam_ros.cli.direct_worker import DirectJob, outcomes
 
     line, evaluation = ProgressLine(), Evaluation()
     seeds = [args.seed + k for k in range(args.episodes)]
     job = DirectJob(args.task, values, args.seed, None if args.no_video else args.out, tuple(seeds[:FILMED]))
     parts: list[DirectMeasurements] = []
 
-    def add(outcome: "DirectOutcome") -> None:
+    line.show(f"episode 1/{args.episodes}")
+    for outcome in outcomes(job, seeds, args.jobs):
         parts.append(outcome.measured)
         _add(evaluation, outcome.result, outcome.film, outcome.last_frame, line, args.episodes)
-
-    if args.jobs == 1:
-        worker = DirectWorker(job)
-        for seed in seeds:
-            line.show(f"episode {len(evaluation.results) + 1}/{args.episodes}  seed {seed}")
-            add(worker.episode(seed))
-    else:
-        with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn"), initializer=start_worker, initargs=(job,)) as pool:
-            for outcome in pool.map(episode_in_worker, seeds):
-                add(outcome)
+        line.show(f"episode {len(evaluation.results) + 1}/{args.episodes}")
     chunk_ms = [ms for part in parts for ms in part.chunk_ms]
     uses = [use for part in parts for use in part.uses]
     evaluation.figures = RunFigures(

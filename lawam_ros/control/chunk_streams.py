@@ -137,10 +137,15 @@ def jump_between(before: TcpState, after: TcpState) -> Jump:
 
 def peak_jerks(stream: Stream, dt_s: float) -> tuple[float, float]:
     """Largest jerk (m/s3, rad/s3) of the poses as sent: third differences over the ticks."""
-    linear = np.linalg.norm(np.diff(stream.positions_m, n=3, axis=0), axis=1) / dt_s**3
+    linear = jerks(stream.positions_m, dt_s)
     turns = rotvec_from_quat(quat_multiply(stream.quats_xyzw[1:], quat_inverse(stream.quats_xyzw[:-1])))
     angular = np.linalg.norm(np.diff(turns, n=2, axis=0), axis=1) / dt_s**3
     return float(linear.max()), float(angular.max())
+
+
+def jerks(positions_m: Array, dt_s: float) -> Array:
+    """Norms (M - 3,) in m/s3 of a course (M, 3) sampled every ``dt_s``: third differences."""
+    return np.asarray(np.linalg.norm(np.diff(positions_m, n=3, axis=0), axis=1) / dt_s**3)
 
 
 def _spline_course(times_s: Array, values: Array) -> ArmTrack:

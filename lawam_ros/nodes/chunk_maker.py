@@ -17,7 +17,7 @@ from lawam_ros.nodes.images import ImageMessage
 from lawam_ros.nodes.status import ExecutorStatus
 from lawam_ros.observe.alignment import Aligned
 from lawam_ros.policies.committed import Committed, DelayEstimate, committed_of, delay_steps, runs
-from lawam_ros.policies.interface import Inference, Policy, Reference
+from lawam_ros.policies.interface import Inference, Policy, Reference, prefix_kind
 from lawam_ros.policies.noise import noise_seed
 from lawam_ros.policies.step_times import StepClock, StepTimes, quantiles
 
@@ -108,7 +108,7 @@ class ChunkMaker:
             return None
         if self._too_late(inference, clock):
             return None
-        self._prefix = "trained" if inference.exact_prefix else "guided" if inference.committed_steps else "none"
+        self._prefix = prefix_kind(inference)
         made = Made(self._chunk(inference, reference, observation), inference.subgoal, dict(inference.stage_ms), clock)
         with self._lock:  # the executor's answer may be here before this thread goes on
             self._publish(made.chunk)

@@ -33,6 +33,11 @@ class Inference:
     exact_prefix: bool = False
 
 
+def prefix_kind(inference: Inference) -> str:
+    """``none``, ``guided`` or ``trained``: what the chunk was conditioned on, in one word."""
+    return "none" if not inference.committed_steps else "trained" if inference.exact_prefix else "guided"
+
+
 @dataclass(frozen=True)
 class Targets:
     """Absolute targets (N, len(components)) at time_from_start_s (N,) after the observation."""
