@@ -1,7 +1,6 @@
 """``lawam bench timing``: success, smoothness and reaction of each way to follow chunks, as the policy gets slower."""
 
 import argparse
-import hashlib
 import json
 import os
 from collections import Counter
@@ -133,29 +132,16 @@ def _delays(text: str) -> list[int]:
 
 def _common(args: argparse.Namespace, values: Mapping[str, str]) -> dict[str, Any]:
     """What all episodes of a folder share, whatever more of them is asked for later."""
+    from lawam_ros.policies.provenance import checkpoint_hashes
+
     return {
         "task": args.task,
         "checkpoint": values["checkpoint"],
-        "checkpoint_sha256": _sha256(values["checkpoint"]),
+        "checkpoint_sha256": checkpoint_hashes(values["checkpoint"]),
         "contract": bringup.contract_for(args.task, values).crc,
         "latency_ms": args.latency_ms,
         "noise_seed": args.seed,
     }
-
-
-def _sha256(checkpoint: str) -> str:
-    """Of every file of a checkpoint; empty for a policy without one."""
-    from lawam_ros.policies.choose import HOLD, RECORDED, find_checkpoint
-
-    if checkpoint == HOLD or checkpoint.startswith(RECORDED):
-        return ""
-    path, digest = find_checkpoint(checkpoint), hashlib.sha256()
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if file.is_file():
-            digest.update(file.name.encode())
-            with file.open("rb") as content:
-                digest.update(hashlib.file_digest(content, "sha256").digest())
-    return digest.hexdigest()
 
 
 def _cells(strategies: Sequence[str], delays: Sequence[int]) -> list[Cell]:
@@ -190,7 +176,7 @@ def timed(outcome: "DirectOutcome", tick_s: float) -> TimedEpisode:
 
     result, measured = outcome.result, outcome.measured
     path = np.array(measured.path_m)
-    moving = np.linalg.norm(np.diff(path, axis=0), axis=1)[2:] > _MOVING_M_S * tick_s
+    moving = np.linalg.norm(np.diff(path, axis=0), axis=-1)[2:] > _MOVING_M_S * tick_s
     jerk = jerks(path, tick_s)[moving]
     return TimedEpisode(
         seed=result.seed,

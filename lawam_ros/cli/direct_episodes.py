@@ -38,8 +38,8 @@ JOINT_STATES_HZ = 125.0
 
 @dataclass
 class DirectMeasurements:
-    """chunk_ms: wall time of each inference. uses: stamps of observations and of the tick that used their chunk. path_m: commanded TCP of
-    every tick. held_ticks: in HOLD. prefixes: kinds of prefix the chunks were conditioned on, and how often."""
+    """chunk_ms: wall time of each inference. uses: stamps of observations and of the tick that used their chunk. path_m: commanded TCPs
+    (arms, 3) of every tick. held_ticks: in HOLD. prefixes: kinds of prefix the chunks were conditioned on, and how often."""
 
     chunk_ms: list[float] = field(default_factory=list)
     uses: list[tuple[int, int]] = field(default_factory=list)
@@ -95,7 +95,7 @@ class PolicyInTheLoop:
                 self._held.append(self._chunk(pictures))
         self.measured.commands += 1
         self.measured.held_ticks += loop.status.state == "HOLD"
-        self.measured.path_m.append(loop.commanded_tcp.position_m)
+        self.measured.path_m.append(np.array([pose.position_m for pose in loop.commanded.values()]))
         loop.advance()
         self._streams.advance(said=False)
         return due.pictures

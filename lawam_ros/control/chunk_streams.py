@@ -144,8 +144,8 @@ def peak_jerks(stream: Stream, dt_s: float) -> tuple[float, float]:
 
 
 def jerks(positions_m: Array, dt_s: float) -> Array:
-    """Norms (M - 3,) in m/s3 of a course (M, 3) sampled every ``dt_s``: third differences."""
-    return np.asarray(np.linalg.norm(np.diff(positions_m, n=3, axis=0), axis=1) / dt_s**3)
+    """Norms (M - 3, ...) in m/s3 of courses (M, ..., 3) sampled every ``dt_s``: third differences."""
+    return np.asarray(np.linalg.norm(np.diff(positions_m, n=3, axis=0), axis=-1) / dt_s**3)
 
 
 def _spline_course(times_s: Array, values: Array) -> ArmTrack:
