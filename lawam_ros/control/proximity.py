@@ -18,6 +18,10 @@ Array = NDArray[np.float64]
 Target = tuple[rot.Vector, rot.Quat]
 """TCP position (m) and quaternion in the arm's base frame."""
 
+TABLE_CLEARANCE_M = 0.002
+"""Targets keep so far above the table: joints overshoot a target that stops there by some tenths of a millimetre, and the guard's line,
+where the arm is stopped for good, is the table itself."""
+
 
 @dataclass(frozen=True)
 class _Scene:
@@ -53,7 +57,7 @@ class ProximityFilter:
         self._touch = self._radii[self._first] + self._radii[self._second]
         over_table = self._radii if proximity.table_z_m is not None else np.empty(0)
         self._grounded = len(over_table)
-        self._limits = np.concatenate([np.full(len(self._touch), proximity.clearance_m), np.zeros(self._grounded)])
+        self._limits = np.concatenate([np.full(len(self._touch), proximity.clearance_m), np.full(self._grounded, TABLE_CLEARANCE_M)])
         self._extents = [float((np.linalg.norm(one[:, :3], axis=-1) + one[:, 3]).max(initial=0.0)) for one in spheres]
         self._chosen: list[Target] = []
         self._room_m = 0.0

@@ -103,15 +103,12 @@ class TowelField:
         for name, position in positions_m.items():
             origin = np.array([*self._shoulders[name][:2], towel.table_z_m])
             clear[name] = origin + np.clip(position - origin, _EASY_LOW_M, _EASY_HIGH_M)
-        between = clear[self._left] - clear[self._right]
-        middle = 0.5 * (clear[self._left] + clear[self._right])
         holding = all(vertex is not None for vertex in towel.held.values())
-        widest = float(np.linalg.norm(state.hands[self._left].tcp.position_m - state.hands[self._right].tcp.position_m))
-        apart = max(float(np.linalg.norm(between)), 1e-6)
-        wanted = max(min(apart, widest) if holding else apart, _HANDS_APART_M)
-        clear[self._left] = middle + 0.5 * wanted / apart * between
-        clear[self._right] = middle - 0.5 * wanted / apart * between
-        return clear
+        left, right = clear[self._left], clear[self._right]
+        widest = _apart_m(*(state.hands[name].tcp.position_m for name in (self._left, self._right))) if holding else math.inf
+        wanted = max(min(_apart_m(left, right), widest), _HANDS_APART_M)
+        aside = 0.5 * (wanted / max(_apart_m(left, right), 1e-6) - 1.0) * (left - right) * [1.0, 1.0, 0.0]
+        return {self._left: left + aside, self._right: right - aside}
 
     def _folded(self, towel: TowelState) -> bool:
         released = all(vertex is None for vertex in towel.held.values())
@@ -142,6 +139,11 @@ def _towel(state: WorldState) -> TowelState:
     if state.towel is None:
         raise ValueError("expected a world with a towel")
     return state.towel
+
+
+def _apart_m(left_m: Array, right_m: Array) -> float:
+    """Horizontally."""
+    return float(np.hypot(*(left_m - right_m)[:2]))
 
 
 def _at_height(point_m: Array, height_m: float) -> Array:

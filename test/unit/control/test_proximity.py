@@ -11,7 +11,7 @@ from lawam_ros.control import scalar_rotations
 from lawam_ros.control.executor import ChunkExecutor
 from lawam_ros.control.kinematics import fixed_transform
 from lawam_ros.control.projection import by_daqp, by_least_distance, nearest_allowed
-from lawam_ros.control.proximity import ProximityFilter
+from lawam_ros.control.proximity import TABLE_CLEARANCE_M, ProximityFilter
 from lawam_ros.control.rehearsal import Rehearsal
 
 DT = 0.004
@@ -108,7 +108,7 @@ def test_a_hand_driven_at_the_table_stops_above_it_however_it_is_turned(two):
     level = (0.0, 0.7071067811865476, 0.0, 0.7071067811865476)
     start = [((0.5, 0.0, 0.3), level), ((0.5, 0.0, 0.5), DOWN)]
     course, smallest, proximity = driven(two, start, ((0.0005, 0.0, -0.0015), (0.0, 0.0, 0.0)), 400)
-    assert smallest.min() >= -1e-9 and smallest[-1] == pytest.approx(0.0, abs=1e-3) and proximity.hits > 0
+    assert smallest.min() >= TABLE_CLEARANCE_M - 1e-9 and smallest[-1] == pytest.approx(TABLE_CLEARANCE_M, abs=1e-3) and proximity.hits > 0
     assert course[-1, 0, 0] > course[200, 0, 0]  # along the table it goes on
     np.testing.assert_array_equal(course[:, 1], course[:1, 1].repeat(400, axis=0))
 

@@ -7,7 +7,8 @@ choose_renderer()
 
 from lawam_ros.sim.cabinet import DrawerState  # noqa: E402
 from lawam_ros.sim.cube_and_pad import CubeState  # noqa: E402
-from lawam_ros.sim.success import DrawerMeasure, PickPlaceMeasure  # noqa: E402
+from lawam_ros.sim.success import DrawerMeasure, PickPlaceMeasure, TowelMeasure  # noqa: E402
+from lawam_ros.sim.towel import CORNERS, GRID, TowelParameters, TowelState  # noqa: E402
 from lawam_ros.sim.world_state import HandState, WorldState  # noqa: E402
 
 PAD = np.array([0.5, 0.1, 0.0])
@@ -104,3 +105,54 @@ def test_a_drawer_thrown_open_without_the_handle_was_not_released() -> None:
     one = DrawerMeasure(success_opening_m=0.12)
     one.update(drawer(0.15))
     assert one.result().success and not one.result().stages["released"]
+
+
+TOWEL = TowelParameters(0.3, 0.12, (0.2, 0.4, 0.7), (0.6, 0.0), (0.6, 0.0), 0.2, 0.05, 0.65, 0.06)
+HELD = {"left": CORNERS.far_left, "right": CORNERS.far_right}
+
+
+def towel(
+    error_m: float, area: float = 0.56, height_m: float = 0.02, held: dict[str, int | None] | None = None, above_m: float = 0.1
+) -> WorldState:
+    """A towel whose moved corners lie ``error_m`` from their partners, on a table at 0."""
+    steps = np.linspace(0.0, 0.3, GRID)
+    x, y = np.meshgrid(steps, steps, indexing="ij")
+    vertices = np.column_stack([x.ravel(), y.ravel(), np.zeros(x.size)])
+    vertices[[CORNERS.far_left, CORNERS.far_right], 0] = error_m
+    vertices[GRID * GRID // 2, 2] = height_m
+    hands = {
+        "left": HandState(Pose(vertices[CORNERS.far_left] + [0.0, 0.0, above_m], UPRIGHT), 0.05),
+        "right": HandState(Pose(np.array([0.0, -0.5, 0.3]), UPRIGHT), 0.05),
+    }
+    return WorldState(0.0, hands, towel=TowelState(vertices, held or {"left": None, "right": None}, area, 0.3, 0.0))
+
+
+def test_a_folded_towel_passes_every_stage() -> None:
+    one = TowelMeasure(TOWEL)
+    one.update(towel(0.3, area=1.0))
+    assert not any(one.result().stages.values()) and one.result().final_error_m == 0.3
+    one.update(towel(0.3, area=1.0, held={"left": CORNERS.far_left, "right": None}, above_m=0.01))
+    assert one.result().stages == {"held": True, "carried": False, "folded": False, "released": False}
+    np.testing.assert_allclose(one.result().min_tcp_object_distance_m, 0.01)
+    one.update(towel(0.15, area=0.8, height_m=0.15, held=HELD))
+    assert one.result().stages["carried"]
+    one.update(towel(0.01, held=HELD))
+    assert one.result().stages["folded"] and not one.result().success, "both hands still hold it"
+    one.update(towel(0.01))
+    assert one.result().success and all(one.result().stages.values())
+
+
+def test_what_is_no_folded_towel() -> None:
+    unfolded = {
+        "corners apart": towel(0.051),
+        "covers too much": towel(0.01, area=0.66),
+        "heaped up": towel(0.01, height_m=0.061),
+        "one hand holds it": towel(0.01, held={"left": None, "right": 3}),
+        "not finite": towel(float("nan")),
+    }
+    for name, last in unfolded.items():
+        one = TowelMeasure(TOWEL)
+        one.update(towel(0.049))
+        assert one.result().success and not one.result().stages["released"], "nobody was seen carrying it"
+        one.update(last)
+        assert not one.result().success, name

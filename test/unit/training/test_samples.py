@@ -44,6 +44,19 @@ def test_chunk_actions_lead_from_the_reference_to_the_absolute_targets(table):
     np.testing.assert_allclose(targets, table.target[[1, 2, 3]], atol=1e-6)
 
 
+def test_arms_side_by_side_are_the_arms_one_by_one(table):
+    other = FrameTable(-table.state, table.reference[::-1].copy(), table.target[::-1].copy(), table.episode)
+    columns = [np.concatenate([getattr(one, name) for one in (table, other)], axis=1) for name in ("state", "reference", "target")]
+    both = build_chunks(FrameTable(*columns, table.episode), 3, SLOTS)
+    alone = [build_chunks(one, 3, SLOTS) for one in (table, other)]
+    np.testing.assert_array_equal(both.actions, np.concatenate([one.actions for one in alone], axis=-1))
+    entry = dataset_statistics(both, 2, "x1", SLOTS)["x1"]
+    entries = [dataset_statistics(one, 2, "x1", SLOTS)["x1"] for one in alone]
+    for name in ("min", "max", "q01", "mask"):
+        assert entry["action"][name] == entries[0]["action"][name] + entries[1]["action"][name]
+    assert len(entry["state"]["mean"]) == 20
+
+
 def test_starts_are_counted_per_episode(table):
     assert start_rows(table.episode, 2).tolist() == [0, 2, 4, 5, 7]
     assert start_rows(table.episode, 1).tolist() == list(range(8))

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -265,3 +266,6 @@ def test_chunk_errors_are_in_centimetres_degrees_and_millimetres():
         {"error/position_cm_at_12": 0.0, "error/position_cm_at_24": 3.0, "error/rotation_deg_at_24": 5.7296, "error/gripper_mm": 2.0},
         rel=1e-3,
     )
+    beside_a_perfect_arm = [np.concatenate([values, expected], axis=-1) for values in (predicted, expected)]
+    halved = chunk_errors(*beside_a_perfect_arm, (12, 24))
+    assert halved == pytest.approx({name: 0.5 * error for name, error in errors.items()})
