@@ -64,8 +64,13 @@ setup(
         "transformers>=5.0",
         "websockets>=15",
     ],
-    # control: other ways to do what the package does itself. test: colcon test runs pytest where it finds it named here.
-    extras_require={"control": ["daqp", "ruckig"], "test": ["hypothesis", "pytest", "pytest-timeout"]},
+    # control: other ways to do what the package does itself. viewers: for machines without rviz. test: colcon test runs pytest where it
+    # finds it named here.
+    extras_require={
+        "control": ["daqp", "ruckig"],
+        "viewers": ["foxglove-sdk>=0.20", "rerun-sdk>=0.28"],
+        "test": ["hypothesis", "pytest", "pytest-timeout"],
+    },
     entry_points={
         "console_scripts": [
             "lawam = lawam_ros.cli.main:main",
@@ -75,6 +80,7 @@ setup(
             "sim = lawam_ros.nodes.sim:main",
             "mock = lawam_ros.nodes.mock:main",
             "recorder = lawam_ros.nodes.recorder:main",
+            "viewer = lawam_ros.nodes.viewer:main",
         ]
     },
 )

@@ -16,6 +16,7 @@ from lawam_ros.contract.installation import refuse_ros_wheels
 from lawam_ros.contract.load import Contract, load_contract
 from lawam_ros.contract.paths import config_dir
 from lawam_ros.contract.recorded_topics import recorded_topics
+from lawam_ros.contract.rviz import ForeignNode, rviz_nodes
 
 Value = bool | int | float | str
 
@@ -77,7 +78,11 @@ ARGUMENTS = (
     ),
     Argument("rtc", "true", "Real-time chunking: chunks continue what is executed of the last one.", ("true", "false")),
     Argument("latency_s", "0.1", "In lock step, from an observation to the use of its chunk, in s."),
-    Argument("view", "true", "Start the subgoal heatmap.", ("true", "false")),
+    Argument("view", "true", "Draw what the policy foresees and where it sends the arm.", ("true", "false")),
+    Argument("rviz", "false", "Open rviz on it.", ("true", "false")),
+    Argument(
+        "viewer", "none", "Where there is no rviz: serve the same view to Foxglove or as a Rerun page.", ("none", "foxglove", "rerun")
+    ),
     Argument("record", "false", "Record everything into a bag.", ("true", "false")),
     Argument("bag", "", "Folder of the bag to record; empty takes bags/<task>_<date>_<time>."),
 )
@@ -151,9 +156,19 @@ def nodes_for(task: str, values: Mapping[str, str]) -> tuple[NodeSpec, ...]:
             respawn=True,
         ),
     ]
-    if values["view"] == "true":
+    watched = "true" in (values["view"], values["rviz"]) or values["viewer"] != "none"
+    if watched:
         nodes.append(NodeSpec("subgoal_view", common))
+    if values["viewer"] != "none":
+        nodes.append(NodeSpec("viewer", {**common, "viewer": values["viewer"]}))
     return tuple(nodes)
+
+
+def foreign_nodes_for(task: str, values: Mapping[str, str]) -> tuple[ForeignNode, ...]:
+    """Processes of other ROS packages that ``ros2 launch`` starts besides. Raises UserMistake."""
+    if values["rviz"] != "true":
+        return ()
+    return rviz_nodes(contract_for(task, values).robot, values["hardware"] == "real", values["clock"] == "lockstep")
 
 
 def bag_command(task: str, values: Mapping[str, str]) -> list[str]:
@@ -225,7 +240,8 @@ def launch_description(task: str) -> Any:
         variables = [SetEnvironmentVariable(name, value) for name, value in environment(values["hardware"]).items()]
         nodes = [process(node, values) for node in nodes_for(task, values)]
         driver = driver_actions(driver_for(contract_for(task, values), values)) if values["hardware"] == "real" else []
-        return [*variables, RegisterEventHandler(OnProcessExit(on_exit=given_up)), *driver, *nodes]
+        others = [foreign(node, values["namespace"]) for node in foreign_nodes_for(task, values)]
+        return [*variables, RegisterEventHandler(OnProcessExit(on_exit=given_up)), *driver, *nodes, *others]
 
     def process(node: NodeSpec, values: Mapping[str, str]) -> Any:
         if node.executable == "recorder" and importlib.util.find_spec("ros2bag") is not None:
@@ -239,6 +255,17 @@ def launch_description(task: str) -> Any:
             respawn=node.respawn,
             respawn_delay=RESPAWN_DELAY_S,
             output="screen",
+        )
+
+    def foreign(node: ForeignNode, namespace: str) -> Any:
+        return launch_ros.actions.Node(
+            package=node.package,
+            executable=node.executable,
+            namespace=namespace,
+            arguments=list(node.arguments),
+            parameters=[dict(node.parameters)],
+            remappings=list(node.remappings.items()),
+            output="log",
         )
 
     def given_up(event: Any, context: Any) -> Any:

@@ -8,6 +8,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
 
 from lawam_ros.contract.robot import Camera, Robot
+from lawam_ros.contract.view_topics import overlay_topic
 from lawam_ros.control.hand_paths import HandPath, in_frame
 from lawam_ros.control.link_frames import LinkFrames, transform_of
 from lawam_ros.nodes import messages, qos
@@ -29,7 +30,7 @@ class CameraOverlay:
     def __init__(self, node: Node, robot: Robot, camera: Camera, links: LinkFrames, tree: FrameTree) -> None:
         self._robot, self._camera, self._links, self._tree = robot, camera, links, tree
         self._info: CameraInfo | None = None
-        self._publisher = node.create_publisher(Image, f"lawam/overlay/{camera.name}", qos.IMAGE_OUT)
+        self._publisher = node.create_publisher(Image, overlay_topic(camera.name), qos.IMAGE_OUT)
         node.create_subscription(CameraInfo, camera.info_topic, self._on_info, qos.SENSOR)
         self.problem = ""
         self.drawn = 0

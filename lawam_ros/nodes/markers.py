@@ -10,13 +10,14 @@ from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from lawam_ros.contract.robot import Arm, Robot
+from lawam_ros.contract.view_topics import MARKER_NAMESPACES
 from lawam_ros.control.hand_paths import HandPath
 from lawam_ros.viz.chunk_path import gripper_events, path_colour
 
 Array = NDArray[np.float64]
 Rgb = tuple[int, int, int]
 
-NAMESPACES = ("workspace", "chunk", "gripper")
+_WORKSPACE, _CHUNK, _GRIPPER = MARKER_NAMESPACES
 _BOX, _CLOSES, _OPENS = (120, 200, 255), (235, 40, 40), (60, 200, 90)
 _LINE_M, _BALL_M = 0.005, 0.02
 _EDGES = [(a, b) for a in range(8) for b in (a ^ 1, a ^ 2, a ^ 4) if a < b]
@@ -30,13 +31,13 @@ def markers(robot: Robot, paths: Sequence[HandPath]) -> MarkerArray:
     by_arm = {path.arm: path for path in paths}
     drawn = []
     for index, arm in enumerate(robot.arms):
-        drawn.append(_lines(arm, "workspace", index, Marker.LINE_LIST, _corners(arm), [_BOX] * 24, 0.002))
+        drawn.append(_lines(arm, _WORKSPACE, index, Marker.LINE_LIST, _corners(arm), [_BOX] * 24, 0.002))
         path = by_arm.get(arm.name)
         points, events = (np.empty((0, 3)), []) if path is None else (path.points_m, gripper_events(path.opening_m))
         colours = [path_colour((i + 1) / len(points)) for i in range(len(points))]
-        drawn.append(_lines(arm, "chunk", index, Marker.LINE_STRIP, points, colours, _LINE_M))
+        drawn.append(_lines(arm, _CHUNK, index, Marker.LINE_STRIP, points, colours, _LINE_M))
         balls, paints = points[[event for event, _ in events]], [_CLOSES if closes else _OPENS for _, closes in events]
-        drawn.append(_lines(arm, "gripper", index, Marker.SPHERE_LIST, balls, paints, _BALL_M))
+        drawn.append(_lines(arm, _GRIPPER, index, Marker.SPHERE_LIST, balls, paints, _BALL_M))
     return MarkerArray(markers=drawn)
 
 

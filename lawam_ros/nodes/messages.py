@@ -5,6 +5,8 @@ Scalars are wrapped in ``float()``, ``int()``, ``str()``: the generated classes 
 
 import array
 from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
@@ -29,6 +31,12 @@ from lawam_ros.contract.wire import pose_from_message as pose_from_message
 from lawam_ros.contract.wire import values_by_key as values_by_key
 
 Array = NDArray[np.float64]
+
+
+def message_class(type_name: str) -> Any:
+    """Class of a type such as ``sensor_msgs/msg/Image``."""
+    package, _, name = type_name.split("/")
+    return getattr(import_module(f"{package}.msg"), name)
 
 
 def stamp(nanoseconds: int) -> Time:

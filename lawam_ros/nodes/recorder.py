@@ -3,7 +3,6 @@
 import sys
 import time
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 
 from rclpy.qos import QoSProfile
@@ -17,7 +16,7 @@ from lawam_ros.contract.recorded_topics import EPISODE_TOPIC, RECORDER_READY_TOP
 from lawam_ros.contract.robot import COMPRESSED
 from lawam_ros.data.bag_writer import BagWriter
 from lawam_ros.data.recording import Recording
-from lawam_ros.nodes import qos
+from lawam_ros.nodes import messages, qos
 from lawam_ros.nodes.images import compressed_image
 from lawam_ros.nodes.lock_step import LOCKSTEP
 from lawam_ros.nodes.managed import ManagedNode, run
@@ -99,8 +98,7 @@ class RecorderNode(ManagedNode):
         return folder
 
     def _listen(self, recording: Recording, topic: RecordedTopic, name: str, compress: bool) -> list[Subscription]:
-        package, _, message = topic.type.split("/")
-        type_ = getattr(import_module(f"{package}.msg"), message)
+        type_ = messages.message_class(topic.type)
 
         def take(raw: bytes) -> None:
             recording.take(name, time.time_ns(), raw)

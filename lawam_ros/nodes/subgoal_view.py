@@ -16,6 +16,7 @@ from visualization_msgs.msg import MarkerArray
 
 from lawam_ros.contract.errors import UserMistake
 from lawam_ros.contract.paths import urdf_dir
+from lawam_ros.contract.view_topics import SUBGOAL_PICTURES
 from lawam_ros.control.hand_paths import HandPath, hand_paths
 from lawam_ros.control.kinematics import Chain
 from lawam_ros.control.link_frames import LinkFrames
@@ -71,9 +72,7 @@ class SubgoalViewNode(ManagedNode):
         self._chains = {arm.name: Chain.from_urdf(urdf, arm.base_frame, arm.tcp_frame) for arm in robot.arms}
         links, tree = LinkFrames(urdf), FrameTree()
         tree.listen(self)
-        self._pictures = {
-            name: self.create_publisher(Image, f"lawam/subgoal/{name}", qos.IMAGE_OUT) for name in ("heatmap", "change", "pca")
-        }
+        self._pictures = {name: self.create_publisher(Image, f"lawam/subgoal/{name}", qos.IMAGE_OUT) for name in SUBGOAL_PICTURES}
         self._distances = self.create_publisher(JointState, "lawam/subgoal/distance", qos.REFERENCE)
         self._markers = self.create_publisher(MarkerArray, "lawam/markers", qos.LATCHED)
         self._markers.publish(markers(robot, []))

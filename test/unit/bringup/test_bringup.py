@@ -94,6 +94,13 @@ def test_parameters_of_the_nodes() -> None:
     assert [node.name for node in bringup.nodes_for(TASK, values(view="false"))] == ["sim", "chunk_executor", "policy"]
 
 
+@pytest.mark.parametrize("viewer", ["foxglove", "rerun"])
+def test_a_viewer_brings_what_it_shows(viewer: str) -> None:
+    nodes = bringup.nodes_for(TASK, values(view="false", viewer=viewer))
+    assert [node.name for node in nodes][-2:] == ["subgoal_view", "viewer"]
+    assert nodes[-1].parameters["viewer"] == viewer
+
+
 def test_lock_step_is_told_to_the_three_it_concerns() -> None:
     nodes = {node.name: node.parameters for node in bringup.nodes_for(TASK, values(clock="lockstep", latency_s="0.25"))}
     for name in ("sim", "chunk_executor", "policy"):
@@ -252,6 +259,17 @@ def test_launch_records_with_rosbag2_where_it_is_installed(launched: Any, monkey
     (command,) = (action.options["cmd"] for action in actions["ExecuteProcess"])
     assert command[:7] == ["ros2", "bag", "record", "--storage", "mcap", "--output", "/tmp/bag"]
     assert {"/cell/joint_states", "/cell/camera/front/image_raw", "/cell/lawam/status", "/diagnostics"} <= set(command)
+
+
+def test_launch_opens_rviz_on_the_robots_links(launched: Any) -> None:
+    assert not [node for node in launched({})["Node"] if node.options["package"] != "lawam_ros"]
+    started = launched({"rviz": "true", "namespace": "cell", "view": "false"})["Node"]
+    links, rviz = [node.options for node in started if node.options["package"] != "lawam_ros"]
+    assert (links["package"], rviz["package"]) == ("robot_state_publisher", "rviz2")
+    assert links["namespace"] == rviz["namespace"] == "cell"
+    assert "<robot" in links["parameters"][0]["robot_description"]
+    assert rviz["arguments"][0] == "-d" and Path(rviz["arguments"][1]).is_file()
+    assert "subgoal_view" in [node.options["executable"] for node in started]
 
 
 def test_launch_refuses_what_the_runner_refuses(launched: Any) -> None:
