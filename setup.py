@@ -78,6 +78,7 @@ setup(
             "chunk_executor = lawam_ros.nodes.chunk_executor:main",
             "subgoal_view = lawam_ros.nodes.subgoal_view:main",
             "sim = lawam_ros.nodes.sim:main",
+            "x1_bridge = lawam_ros.nodes.x1_bridge:main",
             "mock = lawam_ros.nodes.mock:main",
             "recorder = lawam_ros.nodes.recorder:main",
             "viewer = lawam_ros.nodes.viewer:main",

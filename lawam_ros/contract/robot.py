@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lawam_ros.contract.bridge import Bridge, bridge_from_fields
 from lawam_ros.contract.errors import UserMistake
 from lawam_ros.contract.official import Official, official_from_fields
 from lawam_ros.contract.real import RealRobot, real_robot
@@ -193,7 +194,8 @@ class Robot:
     """Everything about a robot that a policy, the executor and the simulation must agree on. follower: one of FOLLOWERS.
 
     standing_joints: URDF joints that nobody here moves (lift, head), and where they stand (m or rad). official: None where the vendor and
-    the official checkpoints say nothing about it. real: how a driver of ros2_control is spoken to, None for a robot without one.
+    the official checkpoints say nothing about it. real: how a driver of ros2_control is spoken to, None for a robot without one. bridge:
+    how a bridge of ours drives it instead.
     """
 
     name: str
@@ -214,6 +216,7 @@ class Robot:
     standing_joints: Mapping[str, float] = field(default_factory=dict)
     official: Official | None = None
     real: RealRobot | None = None
+    bridge: Bridge | None = None
 
     @property
     def joint_names(self) -> tuple[str, ...]:
@@ -271,6 +274,7 @@ def robot_from_mapping(mapping: dict[str, Any], where: str) -> Robot:
         standing_joints=_standing(fields.child("standing_joints")) if fields.has("standing_joints") else {},
         official=official_from_fields(fields.child("official"), arm_names) if fields.has("official") else None,
         real=real_robot(fields.child("real"), len(arm_names)) if fields.has("real") else None,
+        bridge=bridge_from_fields(fields.child("bridge"), arm_names) if fields.has("bridge") else None,
     )
     if not robot.sim_command_topic.startswith("sim_controller/"):
         raise UserMistake(

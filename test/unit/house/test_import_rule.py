@@ -42,7 +42,7 @@ ROOMS = {
     "sim": room("contract control", "mujoco"),
     "nodes": room(
         "contract observe control viz data model policies training sim",
-        f"rclpy ament_index_python cv_bridge cv2 torch foxglove rerun {MESSAGES}",
+        f"rclpy ament_index_python cv_bridge cv2 torch x2robot foxglove rerun {MESSAGES}",
     ),
     "bringup": room("contract", "launch launch_ros ament_index_python"),
     "cli": room(

@@ -1,0 +1,272 @@
+"""Bridge node of the Quanta X1: set-points in, the vendor's commands out, joint states back. Owns watchdog, battery guard and rates.
+
+Two threads matter: the cycle on absolute deadlines, which decides and sends; the main spinner, which listens, and which notices when a
+call of the vendor's library holds up the cycle.
+"""
+
+import sys
+import threading
+import time
+
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Bool
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
+
+from lawam_ros.contract.errors import EXIT_CRITERION_MISSED, LawamError, UserMistake
+from lawam_ros.contract.installation import refuse_ros_wheels
+from lawam_ros.contract.paths import urdf_dir
+from lawam_ros.contract.robot import Robot
+from lawam_ros.control.bridge_guard import BRAKING, FOLLOWING, LATCHED, BridgeGuard
+from lawam_ros.control.robot_report import BackEnd, RobotReport, SendRefused
+from lawam_ros.nodes import messages, qos
+from lawam_ros.nodes.inputs_node import inputs_node
+from lawam_ros.nodes.managed import InputMissing, ManagedNode, run
+from lawam_ros.nodes.other_publishers import other_publishers
+from lawam_ros.nodes.parameters import Parameter
+from lawam_ros.nodes.priority import EXECUTOR, lock_memory, raise_priority
+from lawam_ros.nodes.tick_thread import TickThread
+
+SDK, TOPICS, MOCK = "sdk", "topics", "mock"
+BACKEND = Parameter("backend", MOCK, "Way to the robot: sdk (the vendor's Python package), topics (those on the robot), mock (no robot).")
+TABLE = (BACKEND,)
+ACTIVE_TOPIC = "lawam/controller_active"
+
+_HUNG_S = 0.2
+_WATCH_S = 0.05
+_PUBLISHERS_S = 1.0
+_REST_S = 5.0
+
+
+class X1BridgeNode(ManagedNode):
+    """Wires ``control.bridge_guard.BridgeGuard`` to a back end, topics and the monotonic clock."""
+
+    def __init__(self) -> None:
+        super().__init__("x1_bridge", TABLE)
+        self._lock = threading.Lock()
+        self._guard: BridgeGuard | None = None
+        self._tick: TickThread | None = None
+        self._inputs: Node | None = None
+        self._back_end: BackEnd | None = None
+        self._cycled_s = time.monotonic()
+        self._told_active: bool | None = None
+        self._bad_commands = 0
+        self._last_refusal = ""
+        self._others = ""
+        self._begun = False
+        self._watch_timer = self.create_timer(_WATCH_S, self._watch)
+        self._publishers_timer = self.create_timer(_PUBLISHERS_S, self._watch_publishers)
+
+    def setup(self) -> None:
+        robot = self._robot = self.contract().robot
+        if robot.bridge is None:
+            raise UserMistake(f"robot {robot.name} has no 'bridge' section in its file; expected a robot that a bridge drives")
+        kind = str(self.get_parameter("backend").value)
+        # A mock stands in for a robot, so it may hear what simulations say; a robot must not.
+        self._command_topic = robot.sim_command_topic if kind == MOCK else robot.bridge.command_topic
+        self._guard = BridgeGuard(robot, robot.bridge)
+        self._inputs = inputs_node(self)
+        self._back_end = self._back_end_named(kind, robot, self._inputs)
+        self._back_end.open()
+        self._period_s = 1.0 / robot.bridge.rate_hz
+        self._joint_states = self.create_publisher(JointState, robot.joint_states_topic, qos.REFERENCE)
+        self._obeys = self.create_publisher(Bool, ACTIVE_TOPIC, qos.LATCHED)
+        self.create_service(Trigger, "~/stop", self._on_stop)
+        self.create_service(Trigger, "~/reset", self._on_reset)
+        self._inputs.create_subscription(JointTrajectory, self._command_topic, self._on_command, qos.COMMAND)
+        self._input_executor = SingleThreadedExecutor()
+        self._input_executor.add_node(self._inputs)
+        self._input_thread = threading.Thread(target=self._input_executor.spin, name="inputs", daemon=True)
+        self._input_thread.start()
+        self._tick = TickThread(round(self._period_s * 1e9), self._cycle, self._cycle_failed)
+        self._tick.start()
+
+    def start(self) -> None:
+        assert self._guard is not None and self._back_end is not None
+        self._others = other_publishers(self, self._command_topic, 1)
+        if self._others:
+            raise UserMistake(self._others)
+        with self._lock:
+            problem = self._guard.problem(time.monotonic_ns())
+        if problem:
+            raise InputMissing(problem)
+        try:
+            self._back_end.begin()
+        except UserMistake:
+            raise
+        except LawamError as error:
+            raise InputMissing(str(error)) from error
+        with self._lock:
+            refusal = self._guard.reset(time.monotonic_ns())
+        if refusal:
+            raise InputMissing(refusal)
+        self._begun = True
+
+    def stop(self) -> None:
+        """Brakes to rest; the robot then holds the last command."""
+        assert self._guard is not None
+        self._request_stop("deactivated")
+        deadline_s = time.monotonic() + _REST_S
+        while time.monotonic() < deadline_s:
+            with self._lock:
+                if self._guard.state not in (FOLLOWING, BRAKING):
+                    self._begun = False
+                    return
+            time.sleep(self._period_s)
+        self._begun = False
+        raise LawamError(f"expected the arms to come to rest within {_REST_S:g} s, they did not; use the robot's own emergency stop")
+
+    def teardown(self) -> None:
+        if self._tick is not None:
+            self._tick.stop()
+            self._tick = None
+        if self._back_end is not None:
+            self._back_end.close()
+            self._back_end = None
+        if self._inputs is not None:
+            self._input_executor.shutdown(timeout_sec=1.0)
+            self._input_thread.join(timeout=1.0)
+            self._inputs.destroy_node()
+            self._inputs = None
+        self._guard = None
+
+    def report(self) -> tuple[str, dict[str, object]]:
+        if self._guard is None or self._tick is None or self._back_end is None:
+            return "", {}
+        with self._lock:
+            guard = self._guard
+            state, reason = guard.state, guard.reason
+            values: dict[str, object] = {"state": state, "reason": reason, "dropped": guard.dropped, "dropped_reason": guard.dropped_reason}
+            problem = guard.problem(time.monotonic_ns())
+        level = self._back_end.report().battery_percent
+        values |= {"battery_percent": "unknown" if level is None else float(level), "bad_commands": self._bad_commands}
+        values |= {"refused_by_robot": self._last_refusal, **self._tick.statistics()}
+        stopped = reason if state in (BRAKING, LATCHED) else ""
+        return "; ".join(text for text in (stopped, self._hung(), problem, self._others) if text), values
+
+    def warning(self) -> str:
+        return self._guard.warning() if self._guard is not None else ""
+
+    def _back_end_named(self, kind: str, robot: Robot, inputs: Node) -> BackEnd:
+        assert robot.bridge is not None
+        urdf = (urdf_dir() / robot.urdf).read_text(encoding="utf-8")
+        if kind == MOCK:
+            from lawam_ros.nodes.x1_sdk import SdkBackEnd
+            from lawam_ros.sim.x1_mock import MockX1, mock_sdk
+
+            return SdkBackEnd(robot, robot.bridge, urdf, mock_sdk(MockX1(robot, urdf)))
+        if kind not in (SDK, TOPICS):
+            raise UserMistake(f"parameter backend: expected {SDK}, {TOPICS} or {MOCK}, got {kind!r}")
+        refuse_ros_wheels()
+        if kind == SDK:
+            from lawam_ros.nodes.x1_sdk import SdkBackEnd, vendor_sdk
+
+            return SdkBackEnd(robot, robot.bridge, urdf, vendor_sdk())
+        from lawam_ros.nodes.x1_topics import TopicsBackEnd
+
+        return TopicsBackEnd(inputs, robot, robot.bridge, urdf)
+
+    def _on_command(self, message: JointTrajectory) -> None:
+        assert self._guard is not None
+        try:
+            command = messages.command_from_message(message, self._robot)
+        except messages.BadMessage as error:
+            self._bad_commands += 1
+            self.get_logger().warning(f"set-point dropped: {error}", throttle_duration_sec=1.0)
+            return
+        if not self._begun:
+            return
+        with self._lock:
+            self._guard.take(command, time.monotonic_ns())
+
+    def _cycle(self, deadline_ns: int, index: int) -> None:
+        assert self._guard is not None and self._back_end is not None
+        report = self._back_end.report()
+        now_ns = time.monotonic_ns()
+        with self._lock:
+            self._guard.hear(report, now_ns)
+            command = self._guard.cycle(now_ns)
+        if command is not None:
+            accepted = True
+            try:
+                self._back_end.send(command)
+            except SendRefused as refusal:
+                accepted, self._last_refusal = False, str(refusal)
+            with self._lock:
+                self._guard.sent(accepted)
+        self._publish_joints(report)
+        self._cycled_s = time.monotonic()
+
+    def _publish_joints(self, report: RobotReport) -> None:
+        """Stamped as old as the oldest part: whoever reads joint_states must see one arm of a robot fall silent."""
+        assert self._guard is not None and self._robot.bridge is not None
+        with self._lock:
+            age_s = self._guard.report_age_s(time.monotonic_ns())
+        if age_s > self._robot.bridge.state_age_s:
+            return
+        positions = dict(zip(self._robot.joint_names, report.joints_rad.tolist(), strict=True))
+        for arm in self._robot.arms:
+            if arm.name in report.openings_m:
+                positions |= dict.fromkeys(arm.gripper.joints, report.openings_m[arm.name] / arm.gripper.opening_per_joint)
+        positions |= dict(self._robot.standing_joints)
+        stamp_ns = self.get_clock().now().nanoseconds - round(age_s * 1e9)
+        self._joint_states.publish(messages.joint_state_to_message(stamp_ns, positions, dict.fromkeys(positions, 0.0)))
+
+    def _cycle_failed(self) -> None:
+        self.exit_code = EXIT_CRITERION_MISSED
+        self.finished.set()
+
+    def _hung(self) -> str:
+        age_s = time.monotonic() - self._cycled_s
+        return f"a call to the robot has not come back for {age_s:.1f} s; it holds the last command" if age_s > _HUNG_S else ""
+
+    def _watch(self) -> None:
+        """Says whether the robot obeys; a cycle that hangs in a call does not."""
+        if self._guard is None:
+            return
+        hung = self._hung()
+        if hung:
+            self.get_logger().error(hung, throttle_duration_sec=1.0)
+        with self._lock:
+            if hung:
+                self._guard.fault("call_hangs")
+            active = self._begun and not hung and self._guard.state not in (BRAKING, LATCHED)
+        if active != self._told_active:
+            self._told_active = active
+            self._obeys.publish(Bool(data=active))
+            self._publish_diagnostics()
+
+    def _watch_publishers(self) -> None:
+        if self._guard is None:
+            return
+        self._others = other_publishers(self, self._command_topic, 1)
+        if self._others:
+            self._request_stop("second_command_publisher")
+
+    def _request_stop(self, reason: str) -> None:
+        with self._lock:
+            if self._guard is not None:
+                self._guard.fault(reason)
+
+    def _on_stop(self, _: Trigger.Request, reply: Trigger.Response) -> Trigger.Response:
+        self._request_stop("stop_requested")
+        reply.success, reply.message = True, "braking to rest, then latched until x1_bridge/reset"
+        return reply
+
+    def _on_reset(self, _: Trigger.Request, reply: Trigger.Response) -> Trigger.Response:
+        with self._lock:
+            problem = self._guard.reset(time.monotonic_ns()) if self._guard is not None else "not configured"
+        reply.success, reply.message = not problem, problem or "waiting for set-points that start where the arms are"
+        return reply
+
+
+def main() -> int:
+    raise_priority(EXECUTOR)
+    lock_memory()
+    return run(X1BridgeNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
