@@ -95,12 +95,11 @@ def check_before_start(checkpoint: str, out: Path | None, needs_ros: bool = True
             import rclpy  # noqa: F401
     except ImportError as error:
         raise EnvironmentLacks(f"rclpy does not import ({error}); run 'make setup', or source your ROS 2 installation first") from error
-    from lawam_ros.policies.choose import HOLD, RECORDED, find_checkpoint
+    from lawam_ros.policies.choose import check_checkpoint
     from lawam_ros.sim.renderer import choose_renderer
 
     choose_renderer()
-    if checkpoint != HOLD and not checkpoint.startswith(RECORDED):
-        find_checkpoint(checkpoint)
+    check_checkpoint(checkpoint)
     if out is not None:
         try:
             out.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ Written by ``python -m lawam_ros.cli.parameter_page > docs/parameters.md``.
 import sys
 
 from lawam_ros.bringup import arguments
-from lawam_ros.nodes import chunk_executor, mock, parameters, policy, recorder, sim, subgoal_view, viewer
+from lawam_ros.nodes import chunk_executor, mock, parameters, policy, recorder, sim, subgoal_view, viewer, x1_bridge
 from lawam_ros.nodes.parameters import Parameter
 
 _NODES = (
@@ -17,6 +17,7 @@ _NODES = (
     ("subgoal_view", subgoal_view.TABLE),
     ("recorder", recorder.TABLE),
     ("viewer", viewer.TABLE),
+    ("x1_bridge", x1_bridge.TABLE),
 )
 
 

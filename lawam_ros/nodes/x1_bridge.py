@@ -49,6 +49,8 @@ class X1BridgeNode(ManagedNode):
         self._guard: BridgeGuard | None = None
         self._tick: TickThread | None = None
         self._inputs: Node | None = None
+        self._input_executor: SingleThreadedExecutor | None = None
+        self._input_thread: threading.Thread | None = None
         self._back_end: BackEnd | None = None
         self._cycled_s = time.monotonic()
         self._told_active: bool | None = None
@@ -125,9 +127,13 @@ class X1BridgeNode(ManagedNode):
         if self._back_end is not None:
             self._back_end.close()
             self._back_end = None
-        if self._inputs is not None:
+        if self._input_executor is not None:
             self._input_executor.shutdown(timeout_sec=1.0)
+            self._input_executor = None
+        if self._input_thread is not None:
             self._input_thread.join(timeout=1.0)
+            self._input_thread = None
+        if self._inputs is not None:
             self._inputs.destroy_node()
             self._inputs = None
         self._guard = None
@@ -224,7 +230,7 @@ class X1BridgeNode(ManagedNode):
 
     def _watch(self) -> None:
         """Says whether the robot obeys; a cycle that hangs in a call does not."""
-        if self._guard is None:
+        if self._guard is None or self._tick is None:
             return
         hung = self._hung()
         if hung:
@@ -239,7 +245,7 @@ class X1BridgeNode(ManagedNode):
             self._publish_diagnostics()
 
     def _watch_publishers(self) -> None:
-        if self._guard is None:
+        if self._tick is None:
             return
         self._others = other_publishers(self, self._command_topic, 1)
         if self._others:

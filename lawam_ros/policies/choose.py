@@ -7,7 +7,7 @@ from lawam_ros.contract.load import Contract
 from lawam_ros.contract.paths import assets_dir
 from lawam_ros.model.hub import Download, hub_folder, is_hub_name
 from lawam_ros.policies.interface import Policy
-from lawam_ros.policies.remote.address import is_remote
+from lawam_ros.policies.remote.address import is_remote, remote_address
 
 RECORDED = "recorded:"
 HOLD = "hold"
@@ -35,6 +35,14 @@ def find_checkpoint(text: str, download: Download | None = None) -> Path:
         f"no checkpoint '{text}': expected a folder with config.yaml and final_model/, a weights file in it, owner/name on the Hugging "
         f"Face hub, or a shipped one ({shipped or 'none'})"
     )
+
+
+def check_checkpoint(text: str) -> None:
+    """Refuses what can be refused without loading anything or asking a server. Raises as :func:`find_checkpoint`."""
+    if is_remote(text):
+        remote_address(text)
+    elif text != HOLD and not text.startswith(RECORDED):
+        find_checkpoint(text)
 
 
 def choose_policy(checkpoint: str, contract: Contract, device: str, precision: str = AUTO) -> Policy:

@@ -59,6 +59,17 @@ def test_the_hub_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert asked == [("owner/name", "main")]
 
 
+@pytest.mark.parametrize("text", ["hold", "recorded:anything#0", "tcp://gpu:57770", "ws://gpu?actions=libero"])
+def test_what_needs_no_folder_is_let_through_before_the_start(text: str) -> None:
+    choose.check_checkpoint(text)
+
+
+@pytest.mark.parametrize(("text", "match"), [("nowhere", "no checkpoint 'nowhere'"), ("wss://gpu", "through a tunnel")])
+def test_what_cannot_be_is_refused_before_the_start(text: str, match: str) -> None:
+    with pytest.raises(UserMistake, match=match):
+        choose.check_checkpoint(text)
+
+
 @pytest.mark.parametrize("text", ["recorded:no/such/folder", "recorded:.#one", "recorded:.#-1", "recorded:.#²", "recorded:"])
 def test_wrong_recordings_are_refused(text: str) -> None:
     with pytest.raises(UserMistake, match="expected recorded:<dataset folder>#<episode number>, got"):
