@@ -162,7 +162,7 @@ class SubgoalViewNode(ManagedNode):
 
     def _joints_at(self, stamp_ns: int) -> Mapping[str, float] | None:
         sample = self._joints.newest_until(stamp_ns) or self._joints.newest()
-        return None if sample is None else {**self._contract.robot.standing_joints, **sample.value}
+        return None if sample is None else sample.value
 
     def _on_features(self, half: str, message: Image) -> None:
         self._halves[half] = message

@@ -30,7 +30,7 @@ ROOMS = {
     "contract": room(libraries="yaml"),
     "observe": room("contract", "cv2"),
     "control": room("contract", "ruckig daqp pinocchio transforms3d"),
-    "viz": room(libraries="cv2 matplotlib"),
+    "viz": room("contract control", "cv2 matplotlib"),
     "data": room("contract observe", "pyarrow av rosbags mcap"),
     "model": room(
         "contract",

@@ -52,19 +52,3 @@ def test_a_link_itself_and_no_way_at_all() -> None:
     np.testing.assert_array_equal(T_link_frame, np.eye(4))
     assert known.way_to({"hand"}, "optical") is None
     assert known.way_to({"hand"}, "a") is None, "frames that go in a circle end too"
-
-
-def test_tf_outranks_the_robot_file() -> None:
-    from lawam_ros.contract.load import load_contract
-    from lawam_ros.contract.paths import urdf_dir
-    from lawam_ros.control.link_frames import LinkFrames
-    from lawam_ros.nodes.camera_overlay import CameraOverlay
-
-    robot = load_contract("franka_pick_place").robot
-    node = SimpleNamespace(create_publisher=lambda *_: None, create_subscription=lambda *_: None)
-    known = FrameTree()
-    overlay = CameraOverlay(node, robot, robot.camera("wrist"), LinkFrames((urdf_dir() / robot.urdf).read_text()), known)
-    assert overlay._place("driver_optical_frame")[1][0, 3] == 0.085
-    known.take(SimpleNamespace(transforms=[transform("panda_link7", "driver_optical_frame", 0.4)]))
-    link, T_link_camera = overlay._place("driver_optical_frame")
-    assert link == "panda_link7" and T_link_camera[0, 3] == 0.4

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ pytest.importorskip("rclpy", reason="rclpy is not installed")
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import TransformStamped
 from rclpy.lifecycle import TransitionCallbackReturn
 from sensor_msgs.msg import Image, JointState
 from trajectory_msgs.msg import JointTrajectory
@@ -103,7 +105,7 @@ def chunk(points_m: np.ndarray, epoch: int = -1, gripper_m: float = 0.08) -> Joi
 
 def calibrate(node: SubgoalViewNode, camera: str = "front") -> None:
     header = messages.header(STAMP_NS, f"{camera}_optical_frame")
-    node._overlays[camera]._on_info(messages.camera_info(header, CAMERA.height, CAMERA.width, FOCAL_PX))
+    node._overlays[camera]._view.calibrate(messages.camera_info(header, CAMERA.height, CAMERA.width, FOCAL_PX))
 
 
 def test_draws_over_the_frame_of_the_observation(view: tuple[SubgoalViewNode, Published]) -> None:
@@ -265,6 +267,23 @@ def test_the_path_lies_where_the_camera_sees_it(view: tuple[SubgoalViewNode, Pub
     assert node.warning() == ""
 
 
+def test_tf_outranks_the_robot_file(view: tuple[SubgoalViewNode, Published]) -> None:
+    node, published = view
+    joints(node)
+    calibrate(node)
+    node._epoch = 0
+    node._on_chunk(chunk(np.linspace([0.4, -0.1, 0.2], [0.6, 0.1, 0.3], 20)))
+    frame(node, GREY)
+    elsewhere = TransformStamped(child_frame_id="front_optical_frame")
+    elsewhere.header.frame_id = "panda_link0"
+    elsewhere.transform.rotation.w = 1.0
+    elsewhere.transform.translation.z = 5.0  # it looks up, away from everything
+    node._overlays["front"]._tree.take(SimpleNamespace(transforms=[elsewhere]))
+    frame(node, GREY, STAMP_NS + 1)
+    drawn = [(image_to_rgb(message, CAMERA) != GREY).any() for message in published["overlay/front"]]
+    assert drawn == [True, False] and node.warning() == ""
+
+
 def test_a_camera_nobody_knows_shows_its_picture_and_says_why(view: tuple[SubgoalViewNode, Published]) -> None:
     node, published = view
     node._epoch = 0
@@ -275,7 +294,7 @@ def test_a_camera_nobody_knows_shows_its_picture_and_says_why(view: tuple[Subgoa
     frame(node, GREY, STAMP_NS + 1)
     assert "lawam/overlay/front: expected a calibration on camera/front/camera_info" in node.warning()
     header = messages.header(STAMP_NS)
-    node._overlays["front"]._on_info(messages.camera_info(header, 480, 640, FOCAL_PX))
+    node._overlays["front"]._view.calibrate(messages.camera_info(header, 480, 640, FOCAL_PX))
     frame(node, GREY, STAMP_NS + 2)
     assert "for 320x240 pixels, got 640x480" in node.warning()
     for message in published["overlay/front"]:
