@@ -10,7 +10,7 @@ from lawam_ros.contract.load import Contract
 from lawam_ros.contract.paths import urdf_dir
 from lawam_ros.contract.records import ActionChunk, Pose
 from lawam_ros.contract.robot import CARTESIAN_COMPONENTS
-from lawam_ros.sim.base_frames import BaseFrames
+from lawam_ros.control.base_frames import BaseFrames
 from lawam_ros.sim.expert_field import Mode, Motion, Plan, Plans
 from lawam_ros.sim.scenes import parameters_of, scene_of
 from lawam_ros.sim.world_state import WorldState

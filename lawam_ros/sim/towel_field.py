@@ -16,8 +16,8 @@ from lawam_ros.contract.paths import urdf_dir
 from lawam_ros.contract.records import Pose
 from lawam_ros.contract.robot import Gripper, Robot
 from lawam_ros.contract.rotations import quat_from_rpy
+from lawam_ros.control.base_frames import BaseFrames
 from lawam_ros.sim import expert_field as field
-from lawam_ros.sim.base_frames import BaseFrames
 from lawam_ros.sim.expert_field import Mode, Motion, Plan, Plans
 from lawam_ros.sim.towel import CORNERS, PINCH_OPENING_M, TowelState
 from lawam_ros.sim.world_parameters import WorldParameters, on_table

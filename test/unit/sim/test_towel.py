@@ -15,7 +15,7 @@ choose_renderer()
 
 import mujoco  # noqa: E402  (the renderer is chosen before mujoco is imported)
 
-from lawam_ros.sim.base_frames import BaseFrames  # noqa: E402
+from lawam_ros.control.base_frames import BaseFrames  # noqa: E402
 from lawam_ros.sim.cameras import CameraRig  # noqa: E402
 from lawam_ros.sim.towel import CORNERS, GRID, PINCH_REACH_M, TowelState  # noqa: E402
 from lawam_ros.sim.world import World  # noqa: E402
