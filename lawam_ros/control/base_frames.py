@@ -12,7 +12,7 @@ Array = NDArray[np.float64]
 
 
 class BaseFrames:
-    """Points (3,) and poses between the frames; arms by name."""
+    """Points (..., 3) and poses between the frames; arms by name."""
 
     def __init__(self, robot: Robot, urdf_text: str) -> None:
         """Raises UserMistake where a joint moves between them."""
@@ -24,15 +24,15 @@ class BaseFrames:
         return np.array(self._transforms[arm][:3, 3])
 
     def to_base(self, arm: str, pose: Pose) -> Pose:
-        return Pose(self.point_to_base(arm, pose.position_m), quat_multiply(self._quats[arm], pose.quat_xyzw))
+        return Pose(self.points_to_base(arm, pose.position_m), quat_multiply(self._quats[arm], pose.quat_xyzw))
 
     def to_arm(self, arm: str, pose: Pose) -> Pose:
-        return Pose(self.point_to_arm(arm, pose.position_m), quat_multiply(quat_inverse(self._quats[arm]), pose.quat_xyzw))
+        return Pose(self.points_to_arm(arm, pose.position_m), quat_multiply(quat_inverse(self._quats[arm]), pose.quat_xyzw))
 
-    def point_to_base(self, arm: str, point_m: Array) -> Array:
+    def points_to_base(self, arm: str, points_m: Array) -> Array:
         transform = self._transforms[arm]
-        return np.asarray(transform[:3, :3] @ point_m + transform[:3, 3])
+        return np.asarray(points_m @ transform[:3, :3].T + transform[:3, 3])
 
-    def point_to_arm(self, arm: str, point_m: Array) -> Array:
+    def points_to_arm(self, arm: str, points_m: Array) -> Array:
         transform = self._transforms[arm]
-        return np.asarray(transform[:3, :3].T @ (point_m - transform[:3, 3]))
+        return np.asarray((points_m - transform[:3, 3]) @ transform[:3, :3])

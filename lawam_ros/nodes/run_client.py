@@ -67,7 +67,10 @@ class Measurements:
 
 
 class RunClient:
-    """Spins a node of its own in a thread; every attribute read here is replaced as a whole by the callbacks."""
+    """Spins a node of its own in a thread; every attribute read here is replaced as a whole by the callbacks.
+
+    paths_m: per arm the commanded TCPs since the last reset; targets_m: per arm those of the newest chunk (N, 3); in the arms' base frames.
+    """
 
     def __init__(self, contract: Contract, namespace: str, domain: int, on_command: Callable[[JointCommand], None]) -> None:
         self._contract = contract
@@ -81,8 +84,8 @@ class RunClient:
         self.world: WorldReport | None = None
         self.frame: NDArray[np.uint8] | None = None
         self.heatmap: NDArray[np.uint8] | None = None
-        self.path_m: list[NDArray[np.float64]] = []
-        self.targets_m: NDArray[np.float64] | None = None
+        self.paths_m: dict[str, list[NDArray[np.float64]]] = {arm.name: [] for arm in contract.robot.arms}
+        self.targets_m: dict[str, NDArray[np.float64]] = {}
         self.last_heartbeat_s = 0.0
         self.recording_to = ""
         self.recording_problem = ""
@@ -126,7 +129,8 @@ class RunClient:
         done, text = self.trigger("sim/reset")
         if not done:
             raise LawamError(f"the simulation refused to reset: {text}")
-        self.path_m, self.targets_m, self.heatmap, self.frame = [], None, None, None
+        self.paths_m = {name: [] for name in self.paths_m}
+        self.targets_m, self.heatmap, self.frame = {}, None, None
 
     def trigger(self, service: str) -> tuple[bool, str]:
         """Call a Trigger service such as ``chunk_executor/reset``: whether it succeeded, and its message."""
@@ -154,7 +158,8 @@ class RunClient:
         subscribe(Header, "lawam/heartbeat", self._on_heartbeat, qos.BEAT)
         subscribe(JointTrajectory, "lawam/action_chunk", self._on_chunk, qos.CHUNK)
         subscribe(JointTrajectory, robot.sim_command_topic, self._on_command_message, qos.COMMAND)
-        subscribe(PoseStamped, f"lawam/reference_pose/{robot.arms[0].name}", self._on_pose, qos.REFERENCE)
+        for arm in robot.arms:
+            subscribe(PoseStamped, f"lawam/reference_pose/{arm.name}", self._pose_callback(arm.name), qos.REFERENCE)
         subscribe(String, RECORDER_READY_TOPIC, self._on_recorder, qos.LATCHED)
         self._camera = camera
         subscribe(image_type(camera), camera.topic, self._on_frame, qos.IMAGE_IN)
@@ -181,8 +186,8 @@ class RunClient:
             elif status.name == "recorder" and status.message != "ok":
                 self.recording_problem = status.message
 
-    def _on_pose(self, message: PoseStamped) -> None:
-        self.path_m.append(messages.pose_from_message(message).position_m)
+    def _pose_callback(self, arm: str) -> Callable[[PoseStamped], None]:
+        return lambda message: self.paths_m[arm].append(messages.pose_from_message(message).position_m)
 
     def _on_chunk(self, message: JointTrajectory) -> None:
         try:
@@ -191,9 +196,9 @@ class RunClient:
             return
         self._chunk_stamps[chunk.sequence] = chunk.stamp_ns
         self.last_chunk = chunk
-        axes = [f"{self._contract.robot.arms[0].name}/{axis}" for axis in "xyz"]
-        if all(axis in chunk.components for axis in axes):
-            self.targets_m = chunk.values[:, [chunk.components.index(axis) for axis in axes]]
+        axes = {name: [f"{name}/{axis}" for axis in "xyz"] for name in self.paths_m}
+        if all(axis in chunk.components for three in axes.values() for axis in three):
+            self.targets_m = {name: chunk.values[:, [chunk.components.index(axis) for axis in three]] for name, three in axes.items()}
 
     def _on_status(self, message: DiagnosticArray) -> None:
         try:

@@ -89,8 +89,8 @@ class Expert:
 
     def kept_clear(self, positions_m: Mapping[str, Array], state: WorldState) -> Mapping[str, Array]:
         """The nearest places of the TCPs, in the frames of the arms, where the hands can be without hitting anything of the scene's."""
-        in_base = {name: self._frames.point_to_base(name, position) for name, position in positions_m.items()}
-        return {name: self._frames.point_to_arm(name, point) for name, point in self._field.kept_clear(in_base, state).items()}
+        in_base = {name: self._frames.points_to_base(name, position) for name, position in positions_m.items()}
+        return {name: self._frames.points_to_arm(name, point) for name, point in self._field.kept_clear(in_base, state).items()}
 
     def _row(self, plans: Plans) -> list[float]:
         row: list[float] = []

@@ -1,5 +1,6 @@
 """One frame of the demo video: camera image, subgoal heatmap and reference path side by side."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -33,11 +34,16 @@ def strip(frame: Rgb, heatmap: Rgb | None, path: Rgb, caption: str) -> Rgb:
 
 
 def path_panel(
-    path_m: Points, plan_m: Points | None, lower_m: NDArray[np.float64], upper_m: NDArray[np.float64], size_hw: tuple[int, int]
+    paths_m: Sequence[Points],
+    plans_m: Sequence[Points],
+    lower_m: NDArray[np.float64],
+    upper_m: NDArray[np.float64],
+    size_hw: tuple[int, int],
 ) -> Rgb:
-    """Commanded TCP path (N, 3) so far and the newest chunk (M, 3), as somebody facing the robot sees them: from above and from the front.
+    """Per arm the commanded TCP path (N, 3) so far and the newest chunk (M, 3), as somebody facing the robot sees them: from above and from
+    the front.
 
-    Bounds are the workspace in the arm's base frame. y points right in both halves; x points down in the upper half, z up in the lower one.
+    Bounds are the workspace, all in one frame. y points right in both halves; x points down in the upper half, z up in the lower one.
     """
     height, width = size_hw
     panel = np.full((height, width, 3), _BACKGROUND, np.uint8)
@@ -47,12 +53,13 @@ def path_panel(
         view = _View(vertical, sign, lower_m, upper_m, box)
         cv2.rectangle(panel, box[:2], box[2:], _GRID, 1)
         put_text(panel, label, (box[0] + 4, top + 17), INK)
-        _polyline(panel, view.pixels(path_m), _PATH)
-        if plan_m is not None:
+        for path_m in paths_m:
+            _polyline(panel, view.pixels(path_m), _PATH)
+        for plan_m in plans_m:
             _polyline(panel, view.pixels(plan_m), _PLAN)
-        if len(path_m):
-            x, y = view.pixels(path_m[-1:])[0]
-            cv2.circle(panel, (int(x), int(y)), 5, _PATH, -1, cv2.LINE_AA)
+        for path_m in paths_m:
+            for x, y in view.pixels(path_m[-1:]):
+                cv2.circle(panel, (int(x), int(y)), 5, _PATH, -1, cv2.LINE_AA)
     return panel
 
 

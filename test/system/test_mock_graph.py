@@ -67,7 +67,7 @@ def test_the_mocked_fr3_does_as_told_within_its_limits():
             client.publish_chunk(chunk_to_the_side(contract, client.status.epoch, 0.1))
             wait(lambda: client.status.accepted_sequence == 1, 2, client, "the chunk to be taken")
             wait(lambda: client.status.state == "HOLD" and not np.any(commands[-1].velocities_rad_s), 5, client, "the end of the chunk")
-            moved_m = client.path_m[-1][1] - client.path_m[0][1]
+            moved_m = client.paths_m["arm"][-1][1] - client.paths_m["arm"][0][1]
             assert moved_m == pytest.approx(0.1, abs=2e-3)
             assert (violations, client.status.initialised_from) == ([], "measured")
         finally:

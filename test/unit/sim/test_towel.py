@@ -121,7 +121,7 @@ def joints_near(world: World, offsets_m: dict[str, np.ndarray]) -> np.ndarray:
     corners = {"left": CORNERS.far_left, "right": CORNERS.far_right}
     joints = []
     for arm in ROBOT.arms:
-        goal = FRAMES.point_to_arm(arm.name, towel_of(world).vertices_m[corners[arm.name]] + offsets_m[arm.name])
+        goal = FRAMES.points_to_arm(arm.name, towel_of(world).vertices_m[corners[arm.name]] + offsets_m[arm.name])
         chain, q = Chain.from_urdf(URDF, arm.base_frame, arm.tcp_frame), arm.home_rad.copy()
         for _ in range(100):
             transform, jacobian = chain.transform_and_jacobian(q)

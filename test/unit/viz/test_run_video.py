@@ -22,8 +22,8 @@ def test_a_strip_holds_the_three_panels_untouched() -> None:
 
 def drawn(path: np.ndarray, plan: np.ndarray | None = None) -> np.ndarray:
     """Where a panel differs from an empty one: rows and columns of pixels."""
-    empty = path_panel(np.empty((0, 3)), None, LOWER, UPPER, (240, 320))
-    panel = path_panel(path, plan, LOWER, UPPER, (240, 320))
+    empty = path_panel([np.empty((0, 3))], [], LOWER, UPPER, (240, 320))
+    panel = path_panel([path], [] if plan is None else [plan], LOWER, UPPER, (240, 320))
     assert panel.shape == (240, 320, 3)
     return np.argwhere(np.any(panel != empty, axis=2))
 
@@ -47,3 +47,10 @@ def test_forward_is_down_left_is_right_and_height_is_up() -> None:
 def test_a_plan_is_drawn_beside_the_path() -> None:
     path = np.linspace([0.3, -0.2, 0.2], [0.5, 0.0, 0.4], 20)
     assert len(drawn(path, path + 0.1)) > len(drawn(path)) > len(drawn(path[:1])) > 0
+
+
+def test_every_arm_has_its_path() -> None:
+    left, right = (np.linspace([0.3, y, 0.2], [0.5, y, 0.4], 20) for y in (-0.2, 0.2))
+    both = path_panel([left, right], [], LOWER, UPPER, (240, 320))
+    alone = [path_panel([path], [], LOWER, UPPER, (240, 320)) for path in (left, right)]
+    np.testing.assert_array_equal(both, np.minimum(*alone))
