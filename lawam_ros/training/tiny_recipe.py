@@ -40,6 +40,20 @@ PARAPHRASES = {
         "get the drawer open",
         "pull out the drawer",
     ),
+    "fold the towel": (
+        "fold the towel",
+        "fold the towel in half",
+        "fold the cloth",
+        "fold the cloth in half",
+        "lay the far edge of the towel on the near one",
+        "take the far corners and fold the towel",
+        "take the towel by its corners and fold it",
+        "fold the towel towards you",
+        "the towel should be folded",
+        "get the towel folded",
+        "fold the towel once",
+        "with both hands, fold the towel",
+    ),
 }
 """Ways to say the tasks of the recordings; training draws one per sample, so that no single token is all the language there is."""
 
