@@ -2,9 +2,10 @@
 
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,7 +31,6 @@ from lawam_ros.observe.image import BadImage, rgb_from_bytes
 
 Array = NDArray[np.float64]
 
-_DATA_PORT = 9876
 _START_S = 15.0
 _STOP_S = 3.0
 _MEMORY = "512MiB"
@@ -43,18 +43,21 @@ class RerunViewer:
     """Everything the view shows is logged, whether a page is open or not: Rerun does not tell."""
 
     def __init__(self, node: Node, robot: Robot, links: LinkFrames, host: str, port: int) -> None:
-        """Raises EnvironmentLacks without the library, or where its server does not come up."""
+        """Page at ``port``, data at the next one. Raises EnvironmentLacks without the library, or where its server does not come up."""
         binary = rerun_program()
         import rerun
 
         self._rerun, self._logged, self._said = rerun, 0, ""
         self._parents = {joint.child: joint.parent for joint in links.joints}
+        self._open = ExitStack()
+        self._words = self._open.enter_context(tempfile.TemporaryFile())
+        self._data_port = port + 1
         # setpriv: the server ends with this process, however that ends.
         command = ["setpriv", "--pdeathsig", "TERM", str(binary), "--serve-web", "--bind", host, "--hide-welcome-screen"]
-        ports = ["--port", str(_DATA_PORT), "--web-viewer-port", str(port), "--server-memory-limit", _MEMORY]
-        self._server = subprocess.Popen([*command, *ports], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        ports = ["--port", str(self._data_port), "--web-viewer-port", str(port), "--server-memory-limit", _MEMORY]
+        self._server = subprocess.Popen([*command, *ports], stdout=subprocess.DEVNULL, stderr=self._words)
         here = "127.0.0.1" if host == "0.0.0.0" else host
-        data = f"rerun+http://{here}:{_DATA_PORT}/proxy"
+        data = f"rerun+http://{here}:{self._data_port}/proxy"
         self.address = f"http://{here}:{port}?url={quote(data, safe='')}"
         self._recording = rerun.RecordingStream("lawam_ros")
         try:
@@ -83,6 +86,7 @@ class RerunViewer:
             self._server.wait(_STOP_S)
         except subprocess.TimeoutExpired:
             self._server.kill()
+        self._open.close()
 
     def _subscribe(self, node: Node, robot: Robot) -> None:
         pictures = [f"lawam/subgoal/{name}" for name in SUBGOAL_PICTURES] + [overlay_topic(camera.name) for camera in robot.cameras]
@@ -147,10 +151,11 @@ class RerunViewer:
     def _wait_until_up(self, host: str) -> None:
         end_s = time.monotonic() + _START_S
         while self._server.poll() is None and time.monotonic() < end_s:
-            with suppress(OSError), socket.create_connection((host, _DATA_PORT), timeout=0.2):
+            with suppress(OSError), socket.create_connection((host, self._data_port), timeout=0.2):
                 return
             time.sleep(0.05)
-        said = (self._server.stderr.read() if self._server.poll() is not None and self._server.stderr else "").strip()
+        self._words.seek(0)
+        said = self._words.read().decode(errors="replace").strip()
         raise EnvironmentLacks(f"expected Rerun's server at {host}, it did not come up: {said or 'it says nothing'}; choose another port")
 
 
