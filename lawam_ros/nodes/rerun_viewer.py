@@ -2,10 +2,9 @@
 
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -49,13 +48,12 @@ class RerunViewer:
 
         self._rerun, self._logged, self._said = rerun, 0, ""
         self._parents = {joint.child: joint.parent for joint in links.joints}
-        self._open = ExitStack()
-        self._words = self._open.enter_context(tempfile.TemporaryFile())
         self._data_port = port + 1
+        check_free(host, port, self._data_port)
         # setpriv: the server ends with this process, however that ends.
         command = ["setpriv", "--pdeathsig", "TERM", str(binary), "--serve-web", "--bind", host, "--hide-welcome-screen"]
         ports = ["--port", str(self._data_port), "--web-viewer-port", str(port), "--server-memory-limit", _MEMORY]
-        self._server = subprocess.Popen([*command, *ports], stdout=subprocess.DEVNULL, stderr=self._words)
+        self._server = subprocess.Popen([*command, *ports], stdout=subprocess.DEVNULL)
         here = "127.0.0.1" if host == "0.0.0.0" else host
         data = f"rerun+http://{here}:{self._data_port}/proxy"
         self.address = f"http://{here}:{port}?url={quote(data, safe='')}"
@@ -86,7 +84,6 @@ class RerunViewer:
             self._server.wait(_STOP_S)
         except subprocess.TimeoutExpired:
             self._server.kill()
-        self._open.close()
 
     def _subscribe(self, node: Node, robot: Robot) -> None:
         pictures = [f"lawam/subgoal/{name}" for name in SUBGOAL_PICTURES] + [overlay_topic(camera.name) for camera in robot.cameras]
@@ -154,9 +151,20 @@ class RerunViewer:
             with suppress(OSError), socket.create_connection((host, self._data_port), timeout=0.2):
                 return
             time.sleep(0.05)
-        self._words.seek(0)
-        said = self._words.read().decode(errors="replace").strip()
-        raise EnvironmentLacks(f"expected Rerun's server at {host}, it did not come up: {said or 'it says nothing'}; choose another port")
+        raise EnvironmentLacks(
+            f"expected Rerun's server at {host}:{self._data_port} within {_START_S:g} s, it did not come up; see its lines above"
+        )
+
+
+def check_free(host: str, *ports: int) -> None:
+    """Raises EnvironmentLacks for a port that somebody else listens at, whom the data would go to."""
+    for port in ports:
+        with socket.socket() as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                trial.bind((host, port))
+            except OSError as error:
+                raise EnvironmentLacks(f"expected to serve Rerun at {host}:{port}, got: {error.strerror}; choose another port") from error
 
 
 def rerun_program() -> Path:
