@@ -172,16 +172,19 @@ class Safety:
 
     deadman_required: motion only while ``lawam/deadman`` says true. estop_required: ``lawam/estop`` must keep talking; otherwise nobody
     need publish it, though a true stops the arm all the same. max_age_s: longest silence of a required switch. second_chunk_publisher:
-    what a second publisher of chunks leads to, one of SECOND_PUBLISHER.
+    what a second publisher of chunks leads to, one of SECOND_PUBLISHER. uniform_image: what a black or saturated camera leads to, one of
+    UNIFORM_IMAGE; held, the arm comes to rest as for a camera that stopped.
     """
 
     deadman_required: bool = False
     estop_required: bool = False
     max_age_s: float = 0.2
     second_chunk_publisher: str = "warn"
+    uniform_image: str = "warn"
 
 
 SECOND_PUBLISHER = ("warn", "stop")
+UNIFORM_IMAGE = ("warn", "hold")
 _SWITCH = ("off", "required")
 
 
@@ -401,6 +404,7 @@ def _safety(fields: Fields) -> Safety:
             if fields.has("second_chunk_publisher")
             else absent.second_chunk_publisher
         ),
+        uniform_image=fields.choice("uniform_image", UNIFORM_IMAGE) if fields.has("uniform_image") else absent.uniform_image,
     )
     fields.done()
     return safety

@@ -14,7 +14,7 @@ from lawam_ros.control.acceptance import Situation, judge_chunk
 from lawam_ros.control.controller_watch import ControllerWatch
 from lawam_ros.control.ladder import Event, Rung, State, climb
 from lawam_ros.control.measured import MeasuredJoints
-from lawam_ros.control.motion import Motion
+from lawam_ros.control.motion import LAG_FULL_RAD, Motion
 from lawam_ros.control.operator_inputs import OperatorInputs
 from lawam_ros.control.rolling_window import RollingWindow
 from lawam_ros.control.tick_output import Status, TickOutput
@@ -29,6 +29,7 @@ _TRACKING_HOLD_S = 0.2
 _TRACKING_STOP_S = 0.7
 _IK_HOLD_S = 0.5
 _IK_ERROR_M = 0.03
+_LAG_HOLD_S = 0.5
 _HOLD_TIMEOUT_S = 3.0
 
 
@@ -76,6 +77,7 @@ class ChunkExecutor:
         self._braking_since_ns: int | None = None
         self._off_track_since_ns: int | None = None
         self._ik_error_since_ns: int | None = None
+        self._lagging_since_ns: int | None = None
         self._counters = {"ticks": 0, "late_ticks": 0, "retimed_ticks": 0, "guard_failures": 0}
 
     # Inputs
@@ -344,6 +346,9 @@ class ChunkExecutor:
         ik_s, self._ik_error_since_ns = _lasting(self._motion.ik_error_m > _IK_ERROR_M, self._ik_error_since_ns, now_ns)
         if ik_s > _IK_HOLD_S:
             self.request_hold(ladder.IK_ERROR, now_ns)
+        lag_s, self._lagging_since_ns = _lasting(self._motion.lag_rad > LAG_FULL_RAD, self._lagging_since_ns, now_ns)
+        if lag_s > _LAG_HOLD_S:
+            self.request_hold(ladder.BEYOND_LIMITS, now_ns)
 
     def _obey_operator(self, now_ns: int) -> None:
         reason = self._operator.said()
@@ -390,7 +395,8 @@ class ChunkExecutor:
             self._window.restart(self._stamp_ns, self._motion.joints)
 
     def _forget_troubles(self) -> None:
-        self._braking_since_ns = self._off_track_since_ns = self._ik_error_since_ns = None
+        self._braking_since_ns = self._off_track_since_ns = None
+        self._ik_error_since_ns = self._lagging_since_ns = None
 
     # Chunks and epochs
 

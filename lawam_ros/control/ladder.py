@@ -27,12 +27,13 @@ WAITING = "waiting_for_chunk"
 PLAN_ENDED = "plan_ended"
 CLOCK_JUMPED = "clock_jumped"
 IK_ERROR = "ik_error"
+BEYOND_LIMITS = "beyond_limits"
 POLICY_LOST = "policy_lost"
 TRACKING_ERROR = "tracking_error"
 DEACTIVATING = "deactivating"
 COMMANDS_LATE = "commands_late"
 
-PASSING_REASONS = frozenset({WAITING, PLAN_ENDED, CLOCK_JUMPED, IK_ERROR})
+PASSING_REASONS = frozenset({WAITING, PLAN_ENDED, CLOCK_JUMPED, IK_ERROR, BEYOND_LIMITS})
 """Reasons of a HOLD that are gone when the next chunk is released; every other reason stays until it is released or reset."""
 
 LATCHING_REASONS = frozenset({POLICY_LOST})

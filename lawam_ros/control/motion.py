@@ -24,7 +24,8 @@ from lawam_ros.control.workspace import WorkspaceFilter
 Array = NDArray[np.float64]
 
 _SPEED_SHARE = 0.97
-_LAG_FREE_RAD, _LAG_FULL_RAD = 0.01, 0.06
+_LAG_FREE_RAD, LAG_FULL_RAD = 0.01, 0.06
+"""Joints behind the plan: it slows down from the first on, and is slowest at the second."""
 _IK_FREE_M, _IK_FULL_M = 0.01, 0.04
 _SLOWEST = 0.05
 _SETTLED_LAG_RAD = 5e-5
@@ -131,6 +132,11 @@ class Motion:
     @property
     def ik_error_m(self) -> float:
         return max([group.ik_error_m for group in self._groups])
+
+    @property
+    def lag_rad(self) -> float:
+        """How far the joints are behind the plan, which their limits do not let them follow; none without a plan."""
+        return 0.0 if self._plan is None else float(np.abs(self._target_position - self._limiter.state.position).max())
 
     @property
     def limit_hits(self) -> int:
@@ -312,8 +318,7 @@ class Motion:
         """Pace that waits for joints that cannot follow: near their speed limits, behind their targets, or where the kinematics end."""
         share = max([group.speed_share for group in self._groups])
         by_speed = 1.0 if share < _SPEED_SHARE else max(rate, _SLOWEST) * _SPEED_SHARE / share
-        lag = float(np.abs(self._target_position - self._limiter.state.position).max())
-        by_lag = 1.0 - (lag - _LAG_FREE_RAD) / (_LAG_FULL_RAD - _LAG_FREE_RAD)
+        by_lag = 1.0 - (self.lag_rad - _LAG_FREE_RAD) / (LAG_FULL_RAD - _LAG_FREE_RAD)
         by_ik = 1.0 - (self.ik_error_m - _IK_FREE_M) / (_IK_FULL_M - _IK_FREE_M)
         by_singularity = min([group.pace for group in self._groups])
         return min(1.0, max(_SLOWEST, min(by_speed, by_lag, by_ik, by_singularity)))

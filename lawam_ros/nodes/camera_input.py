@@ -19,14 +19,14 @@ from lawam_ros.observe.timed_buffer import TimedBuffer
 class CameraInput:
     """buffer: messages by exposure (stamp minus the latency of the camera, int ns of ROS time). stepped: a simulation owns time."""
 
-    def __init__(self, camera: Camera, camera_age_s: float, future_stamp_s: float, stepped: bool) -> None:
+    def __init__(self, robot: Robot, camera: Camera, stepped: bool) -> None:
         self._camera = camera
         self._latency_ns = 0 if stepped else round(camera.latency_s * 1e9)
         self._stepped = stepped
-        kept = frames_kept(camera.rate_hz, camera_age_s)
+        kept = frames_kept(camera.rate_hz, robot.budgets.camera_age_s)
         self.buffer: TimedBuffer[ImageMessage] = TimedBuffer(kept)
         self._arrivals: TimedBuffer[int] = TimedBuffer(kept)
-        self.watch = CameraWatch(camera.rate_hz, future_stamp_s)
+        self.watch = CameraWatch(camera.rate_hz, robot.budgets.future_stamp_s, robot.safety.uniform_image == "hold")
         self.rate = StreamRate()
 
     def arrived(self, message: ImageMessage, now_ns: int, joints: Mapping[str, float] | None) -> None:
@@ -70,9 +70,8 @@ class CameraInputs:
     """The cameras of a policy by name, and what is to be said of them."""
 
     def __init__(self, robot: Robot, names: Sequence[str], stepped: bool) -> None:
-        budgets = robot.budgets
         self._stepped = stepped
-        self._cameras = {name: CameraInput(robot.camera(name), budgets.camera_age_s, budgets.future_stamp_s, stepped) for name in names}
+        self._cameras = {name: CameraInput(robot, robot.camera(name), stepped) for name in names}
         self.buffers = {name: camera.buffer for name, camera in self._cameras.items()}
 
     def __getitem__(self, name: str) -> CameraInput:

@@ -31,9 +31,11 @@ class CameraWatch:
     """Judges every frame as it arrives. Times are int ns on one clock.
 
     An unchanged picture is a frozen camera only while the arm moves: a simulated one looks the same as long as nothing does.
+    refuse_uniform: whether a camera that stays black or saturated is of no use, and not merely odd.
     """
 
-    def __init__(self, rate_hz: float, future_stamp_s: float) -> None:
+    def __init__(self, rate_hz: float, future_stamp_s: float, refuse_uniform: bool = False) -> None:
+        self._refuse_uniform = refuse_uniform
         self._period_ns = 1e9 / rate_hz
         self._future_ns = future_stamp_s * 1e9
         self._arrival_ns: int | None = None
@@ -57,6 +59,8 @@ class CameraWatch:
         self._refused, self._refusal = 0, ""
         self._note_look(sample)
         self.last_drop = self._wrong_stamp(stamp_ns, arrival_ns) or self._unchanged(zlib.crc32(sample.tobytes()), joints)
+        if self._refuse_uniform:
+            self.last_drop = self.last_drop or self._uniform_look
         if self.last_drop:
             self.dropped += 1
         return not self.last_drop
@@ -84,13 +88,17 @@ class CameraWatch:
             return self.refusal
         if self._same_stamps >= FROZEN_FRAMES - 1:
             return f"frozen: {self._same_stamps + 1} frames with one stamp"
-        return f"frozen: {self._same_pictures + 1} equal frames while the arm moved" if self._frozen else ""
+        if self._frozen:
+            return f"frozen: {self._same_pictures + 1} equal frames while the arm moved"
+        return self._uniform_look if self._refuse_uniform else ""
 
     def warning(self) -> str:
         """What is odd but no reason to stop: the last frame dropped for its stamp, or a uniform picture."""
-        if self._uniform >= UNIFORM_FRAMES:
-            return f"{self._look} for {self._uniform} frames"
-        return "" if self.refusal else self.last_drop
+        return self._uniform_look or ("" if self.refusal else self.last_drop)
+
+    @property
+    def _uniform_look(self) -> str:
+        return f"{self._look} for {self._uniform} frames" if self._uniform >= UNIFORM_FRAMES else ""
 
     def _wrong_stamp(self, stamp_ns: int, arrival_ns: int) -> str:
         ahead_ns = stamp_ns - arrival_ns

@@ -34,8 +34,8 @@ def test_safety_is_off_unless_the_robot_file_says_otherwise():
     assert robot_from_mapping(raw, "robot").safety == Safety(False, False, 0.2, "warn")
     raw["safety"] = yaml.safe_load("{deadman: required, estop: off}")
     assert robot_from_mapping(raw, "robot").safety == Safety(deadman_required=True)
-    raw["safety"] = {"estop": "required", "max_age_s": 0.1, "second_chunk_publisher": "stop"}
-    assert robot_from_mapping(raw, "robot").safety == Safety(False, True, 0.1, "stop")
+    raw["safety"] = {"estop": "required", "max_age_s": 0.1, "second_chunk_publisher": "stop", "uniform_image": "hold"}
+    assert robot_from_mapping(raw, "robot").safety == Safety(False, True, 0.1, "stop", "hold")
 
 
 def test_two_arms_and_what_they_must_not_touch():

@@ -8,6 +8,7 @@ import pytest
 from lawam_ros.contract.load import load_contract
 from lawam_ros.contract.paths import urdf_dir
 from lawam_ros.control.executor import ActivationRefused
+from lawam_ros.control.motion import LAG_FULL_RAD
 
 MOVE_M = np.outer(np.arange(1, 25) / 20, [0.0, 0.2, 0.0])
 
@@ -157,6 +158,27 @@ def test_a_shaking_plan_is_cut_to_the_limits_and_counted(bench):
         bench.tick()
     assert bench.out.counters["limit_hits"] > 10
     assert bench.violations == []
+
+
+def test_a_plan_that_the_joints_cannot_follow_for_half_a_second_is_held_and_the_next_good_one_taken(bench):
+    start, behind_since = bench.pose, None
+    for k in range(2000):
+        if k % 50 == 0:
+            ways = np.zeros((24, 3))
+            ways[:, 1] = 0.05 * np.sign(np.sin(np.arange(24) * np.pi / 2.0 + 0.1))
+            bench.offer(bench.chunk(bench.rows(ways, origin=start)))
+        bench.tick()
+        if bench.status.state == "HOLD":
+            break
+        behind = bench.executor.motion.lag_rad > LAG_FULL_RAD
+        behind_since = (behind_since or bench.now_ns) if behind else None
+    assert bench.status.reason == "beyond_limits"
+    assert 0.5 <= (bench.now_ns - behind_since) * 1e-9 <= 0.5 + 3 * bench.period_ns * 1e-9
+    bench.until(lambda: bench.status.hold_since_ns is not None, 2.0)
+    assert not np.any(bench.out.command.velocities_rad_s)
+    assert bench.offer(bench.chunk(bench.rows(MOVE_M))) is None
+    bench.run(0.2)
+    assert bench.status.state == "RUN" and bench.violations == []
 
 
 def test_a_blocked_arm_is_held_after_a_fifth_of_a_second_and_stopped_half_a_second_later(bench):

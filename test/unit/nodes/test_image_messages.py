@@ -73,7 +73,7 @@ def test_the_topic_of_a_camera_tells_its_messages() -> None:
 
 
 def compressed_input() -> CameraInput:
-    return CameraInput(replace(CAMERA, topic="camera/front/image_raw/compressed"), 0.2, 0.05, stepped=False)
+    return CameraInput(load_contract("franka_pick_place").robot, replace(CAMERA, topic="camera/front/image_raw/compressed"), stepped=False)
 
 
 def test_a_compressed_stream_is_watched_like_a_raw_one() -> None:

@@ -114,6 +114,16 @@ def test_a_uniform_picture_is_a_warning_after_five_frames(camera, value, look):
     assert camera.frame() and camera.watch.warning() == ""
 
 
+def test_where_the_robot_file_says_so_a_uniform_picture_is_of_no_use(camera):
+    camera.watch = CameraWatch(20.0, 0.05, refuse_uniform=True)
+    dark = [np.full(3000, 2, np.uint8) for _ in range(6)]
+    for count, picture in enumerate(dark):
+        picture[count] ^= 1
+        assert camera.frame(picture=picture) == (count < 4)
+    assert camera.problem == "black for 6 frames" and camera.watch.dropped == 2
+    assert camera.frame() and (camera.problem, camera.watch.warning()) == ("", "")
+
+
 def test_samples_tell_pictures_apart_and_hold_all_colours():
     picture = np.zeros((480, 640, 3), np.uint8)
     sample = sampled(picture.tobytes())
