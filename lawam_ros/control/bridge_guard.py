@@ -158,10 +158,11 @@ class BridgeGuard:
             reason = self._fault_now(now_ns)
             if reason:
                 self.fault(reason)
-            elif self._taken_ns is not None and now_ns - self._taken_ns > self._bridge.command_age_s * 1e9:
-                self.fault("commands_silent")
-                if self._limiter.standing:  # nobody moves and nobody wants to: no fault
-                    self._wait()
+            elif self._taken is not None and self._taken_ns is not None and now_ns - self._taken_ns > self._bridge.command_age_s * 1e9:
+                if self._limiter.standing and not self._taken.velocities_rad_s.any():
+                    self._wait()  # nobody moved and nobody wanted to: no fault
+                else:
+                    self.fault("commands_silent")
         if self.state == BRAKING and self._limiter.standing:
             self.state = LATCHED
 

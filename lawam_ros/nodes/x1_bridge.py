@@ -55,7 +55,7 @@ class X1BridgeNode(ManagedNode):
         self._cycled_s = time.monotonic()
         self._told_active: bool | None = None
         self._bad_commands = 0
-        self._last_refusal = ""
+        self._refused_by_robot = ""
         self._others = ""
         self._begun = False
         self._watch_timer = self.create_timer(_WATCH_S, self._watch)
@@ -148,7 +148,7 @@ class X1BridgeNode(ManagedNode):
             problem = guard.problem(time.monotonic_ns())
         level = self._back_end.report().battery_percent
         values |= {"battery_percent": "unknown" if level is None else float(level), "bad_commands": self._bad_commands}
-        values |= {"refused_by_robot": self._last_refusal, **self._tick.statistics()}
+        values |= {"refused_by_robot": self._refused_by_robot, **self._tick.statistics()}
         stopped = reason if state in (BRAKING, LATCHED) else ""
         return "; ".join(text for text in (stopped, self._hung(), problem, self._others) if text), values
 
@@ -199,7 +199,7 @@ class X1BridgeNode(ManagedNode):
             try:
                 self._back_end.send(command)
             except SendRefused as refusal:
-                accepted, self._last_refusal = False, str(refusal)
+                accepted, self._refused_by_robot = False, str(refusal)
             with self._lock:
                 self._guard.sent(accepted)
         self._publish_joints(report)

@@ -118,6 +118,13 @@ def test_one_missing_set_point_in_motion_does_no_harm():
     assert run.guard.state == FOLLOWING
 
 
+def test_silence_in_a_motion_so_slow_that_it_ends_at_once_is_a_fault_all_the_same():
+    run = Run()
+    run.move(cycles=5, velocity=0.01)
+    run.until_rest()
+    assert (run.guard.state, run.guard.reason) == (LATCHED, "commands_silent")
+
+
 def test_silence_at_rest_is_no_fault():
     run = Run()
     run.stand()
