@@ -30,7 +30,7 @@ class UrdfDrawing:
         root = ElementTree.fromstring(urdf_text)
         self._links = {str(link.get("name")): link for link in root.findall("link")}
         self._joints = {str(joint.get("name")): joint for joint in root.findall("joint")}
-        self._colours = {str(m.get("name")): str(m.find("color").get("rgba")) for m in root.findall("material")}  # type: ignore[union-attr]
+        self._colours = {str(material.get("name")): _colour(material) for material in root.findall("material")}
         self._base, self._standing = base_link, standing
 
     def bodies(self, classes: Mapping[str, str], extra: Mapping[str, str]) -> str:
@@ -83,21 +83,29 @@ class UrdfDrawing:
     def _geom(self, name: str, visual: ElementTree.Element) -> str:
         material, geometry = visual.find("material"), visual.find("geometry")
         shape = None if geometry is None else next(iter(geometry), None)
-        if shape is None or material is None:
-            raise UserMistake(f"robot description: {name}: expected <geometry> and <material> in <visual>")
+        colour = None if material is None else self._colours.get(str(material.get("name")))
+        if shape is None or colour is None:
+            raise UserMistake(f"robot description: {name}: expected <geometry> and a named <material> with a colour in <visual>")
         return f"""
-      <geom name="{name}" {_shape(shape, name)} {_pose(urdf.origin(visual))} rgba="{self._colours[str(material.get("name"))]}"/>"""
+      <geom name="{name}" {_shape(shape, name)} {_pose(urdf.origin(visual))} rgba="{colour}"/>"""
 
 
-def camera_xml(camera: Camera, vertical_view_deg: float) -> str:
-    """A camera of the robot file, inside the body of the link that carries it."""
-    assert camera.mount is not None
+def camera_xml(camera: Camera, vertical_view_deg: float) -> tuple[str, str]:
+    """The link that carries a camera of the robot file, and its text inside that link's body."""
+    if camera.mount is None:
+        raise UserMistake(f"camera {camera.name}: expected a mount in the robot file, without which no picture can be simulated")
     optical = camera.mount.optical
     transform = np.eye(4)
     transform[:3, :3] = matrix_from_quat(quat_multiply(optical.quat_xyzw, _MUJOCO_FROM_OPTICAL))
     transform[:3, 3] = optical.position_m
-    return f"""
+    text = f"""
       <camera name="{camera.name}" {_pose(transform)} fovy="{vertical_view_deg}"/>"""
+    return camera.mount.link, text
+
+
+def _colour(material: ElementTree.Element) -> str:
+    colour = material.find("color")
+    return "0.5 0.5 0.5 1" if colour is None else str(colour.get("rgba"))
 
 
 def _shape(shape: ElementTree.Element, name: str) -> str:

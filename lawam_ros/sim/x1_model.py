@@ -9,6 +9,7 @@ from lawam_ros.sim.urdf_mjcf import UrdfDrawing, camera_xml
 _SERVOS = ((800, 40, 60), (1200, 60, 80), (1200, 60, 60), (300, 12, 20), (200, 8, 20), (150, 5, 20))
 _GRIPPER_SERVO = (20, 1, 6)
 _VIEW_DEG = {"front": 52.0, "left_wrist": 80.0, "right_wrist": 80.0}  # vertical; assumed
+_OTHER_VIEW_DEG = 60.0
 _TABLE = ((0.32, 1.15), 0.70)
 
 
@@ -21,7 +22,7 @@ def x1_model(robot: Robot) -> RobotModel:
       <site name="{arm.tcp_frame}" size="0.004" rgba="0 0 0 0"/>"""
         for arm in robot.arms
     }
-    cameras = {camera.mount.link: camera_xml(camera, _VIEW_DEG[camera.name]) for camera in robot.cameras if camera.mount is not None}
+    cameras = dict(camera_xml(camera, _VIEW_DEG.get(camera.name, _OTHER_VIEW_DEG)) for camera in robot.cameras)
     return RobotModel(
         defaults=_defaults_xml(left.name, right.name),
         assets="",
