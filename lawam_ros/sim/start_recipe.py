@@ -63,14 +63,15 @@ def draw_start(noise: str, seed: int, hands: int = 1) -> Start:
     kind = HOME if noise == "none" else str(random.choice([HOME, ELSEWHERE, RECOVERY], p=[0.25, 0.25, 0.5]))
     if kind == HOME:
         return Start(HOME)
+    moves = [_draw_move(kind, random) for _ in range(hands)]
     work_s = float(random.uniform(0.3, _LONGEST_WORK_S)) if kind == RECOVERY else 0.0
-    return Start(kind, work_s, tuple(_draw_pull(kind, random) for _ in range(hands)))
+    return Start(kind, work_s, tuple(Pull(offset, turn, bool(random.random() < 0.25)) for offset, turn in moves))
 
 
-def _draw_pull(kind: str, random: np.random.Generator) -> Pull:
+def _draw_move(kind: str, random: np.random.Generator) -> tuple[Array, Array]:
+    """Offset (m) and turn (rotation vector) of one hand."""
     turn = np.array([*random.normal(0.0, 0.05, 2), random.normal(0.0, 0.25)])
     if kind == ELSEWHERE:
-        return Pull(random.uniform(_ELSEWHERE_LOW_M, _ELSEWHERE_HIGH_M), turn, bool(random.random() < 0.25))
+        return random.uniform(_ELSEWHERE_LOW_M, _ELSEWHERE_HIGH_M), turn
     scale = _SMALL_PULL_M if random.random() < 0.5 else _LARGE_PULL_M
-    offset = random.normal(0.0, scale, 3) * np.array([1.0, 1.0, 0.7])
-    return Pull(offset, turn * 0.5, bool(random.random() < 0.25))
+    return random.normal(0.0, scale, 3) * np.array([1.0, 1.0, 0.7]), turn * 0.5
