@@ -29,7 +29,7 @@ class Bridge:
 
     command_age_s, state_age_s: longest silence of commands, and of any stream of the robot's state. start_distance_rad: from the measured
     joints to the first command. battery_*_percent: warning, and no motion. battery_topic: a BatteryState for the back end ``topics``, empty
-    where the robot publishes none.
+    where the robot publishes none. camera_streams: camera of the contract -> ``group.method`` of the vendor's client.
     """
 
     sdk_address: str
@@ -41,12 +41,13 @@ class Bridge:
     battery_warn_percent: float
     battery_stop_percent: float
     topics: Mapping[str, ArmTopics]
+    camera_streams: Mapping[str, str]
     battery_topic: str
 
 
 def bridge_from_fields(fields: Fields, arms: list[str]) -> Bridge:
     """Raises UserMistake naming the key."""
-    topics = fields.child("topics")
+    topics, streams = fields.child("topics"), fields.child("camera_streams")
     bridge = Bridge(
         sdk_address=fields.text("sdk_address"),
         command_topic=fields.text("command_topic"),
@@ -57,15 +58,23 @@ def bridge_from_fields(fields: Fields, arms: list[str]) -> Bridge:
         battery_warn_percent=fields.number("battery_warn_percent", FALL_PERCENT, 100.0),
         battery_stop_percent=fields.number("battery_stop_percent", FALL_PERCENT + 1.0, 100.0),
         topics={arm: _arm_topics(topics.child(arm)) for arm in arms},
+        camera_streams={name: _stream(streams, name) for name in streams.names()},
         battery_topic=str(topics.raw("battery") or ""),
     )
     if bridge.command_topic.strip("/").startswith("sim_controller"):
         raise UserMistake(
             f"bridge.command_topic: expected a topic of a real robot, got {bridge.command_topic!r}, which is the simulation's"
         )
-    for part in (topics, fields):
+    for part in (topics, streams, fields):
         part.done()
     return bridge
+
+
+def _stream(fields: Fields, name: str) -> str:
+    text = fields.text(name)
+    if [part.isidentifier() and not part.startswith("_") for part in text.split(".")] != [True, True]:
+        raise UserMistake(f"bridge.camera_streams.{name}: expected group.method of the vendor's client, got {text!r}")
+    return text
 
 
 def _arm_topics(fields: Fields) -> ArmTopics:

@@ -8,6 +8,8 @@ import sys
 import threading
 import time
 
+import numpy as np
+from numpy.typing import NDArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
@@ -18,16 +20,22 @@ from trajectory_msgs.msg import JointTrajectory
 from lawam_ros.contract.errors import EXIT_CRITERION_MISSED, LawamError, UserMistake
 from lawam_ros.contract.installation import refuse_ros_wheels
 from lawam_ros.contract.paths import urdf_dir
-from lawam_ros.contract.robot import Robot
+from lawam_ros.contract.robot import Camera, Robot
 from lawam_ros.control.bridge_guard import BRAKING, FOLLOWING, LATCHED, BridgeGuard
 from lawam_ros.control.robot_report import BackEnd, RobotReport, SendRefused
 from lawam_ros.nodes import messages, qos
+from lawam_ros.nodes.images import image_message, image_type
 from lawam_ros.nodes.inputs_node import inputs_node
 from lawam_ros.nodes.managed import InputMissing, ManagedNode, run
 from lawam_ros.nodes.other_publishers import other_publishers
 from lawam_ros.nodes.parameters import Parameter
 from lawam_ros.nodes.priority import EXECUTOR, lock_memory, raise_priority
 from lawam_ros.nodes.tick_thread import TickThread
+from lawam_ros.nodes.x1_cameras import X1Cameras
+from lawam_ros.nodes.x1_sdk import SdkBackEnd, vendor_sdk
+from lawam_ros.nodes.x1_topics import TopicsBackEnd
+from lawam_ros.observe.image import jpeg_from_rgb
+from lawam_ros.sim.x1_mock import MockX1, mock_sdk
 
 SDK, TOPICS, MOCK = "sdk", "topics", "mock"
 BACKEND = Parameter("backend", MOCK, "Way to the robot: sdk (the vendor's Python package), topics (those on the robot), mock (no robot).")
@@ -46,12 +54,14 @@ class X1BridgeNode(ManagedNode):
     def __init__(self) -> None:
         super().__init__("x1_bridge", TABLE)
         self._lock = threading.Lock()
+        self._releasing = threading.Lock()  # a timer must not publish on what teardown is about to destroy
         self._guard: BridgeGuard | None = None
         self._tick: TickThread | None = None
         self._inputs: Node | None = None
         self._input_executor: SingleThreadedExecutor | None = None
         self._input_thread: threading.Thread | None = None
         self._back_end: BackEnd | None = None
+        self._cameras: X1Cameras | None = None
         self._cycled_s = time.monotonic()
         self._told_active: bool | None = None
         self._bad_commands = 0
@@ -82,6 +92,7 @@ class X1BridgeNode(ManagedNode):
         self._input_executor.add_node(self._inputs)
         self._input_thread = threading.Thread(target=self._input_executor.spin, name="inputs", daemon=True)
         self._input_thread.start()
+        self._show_cameras(robot)
         self._tick = TickThread(round(self._period_s * 1e9), self._cycle, self._cycle_failed)
         self._tick.start()
 
@@ -121,9 +132,13 @@ class X1BridgeNode(ManagedNode):
         raise LawamError(f"expected the arms to come to rest within {_REST_S:g} s, they did not; use the robot's own emergency stop")
 
     def teardown(self) -> None:
-        if self._tick is not None:
-            self._tick.stop()
-            self._tick = None
+        with self._releasing:
+            tick, self._tick = self._tick, None
+        if tick is not None:
+            tick.stop()
+        if self._cameras is not None:
+            self._cameras.close()
+            self._cameras = None
         if self._back_end is not None:
             self._back_end.close()
             self._back_end = None
@@ -148,6 +163,8 @@ class X1BridgeNode(ManagedNode):
             problem = guard.problem(time.monotonic_ns())
         level = self._back_end.report().battery_percent
         values |= {"battery_percent": "unknown" if level is None else float(level), "bad_commands": self._bad_commands}
+        if self._cameras is not None:
+            values |= {"pictures": self._cameras.pictures, "camera_problems": "; ".join(self._cameras.problems.values())}
         values |= {"refused_by_robot": self._refused_by_robot, **self._tick.statistics()}
         stopped = reason if state in (BRAKING, LATCHED) else ""
         return "; ".join(text for text in (stopped, self._hung(), problem, self._others) if text), values
@@ -159,20 +176,25 @@ class X1BridgeNode(ManagedNode):
         assert robot.bridge is not None
         urdf = (urdf_dir() / robot.urdf).read_text(encoding="utf-8")
         if kind == MOCK:
-            from lawam_ros.nodes.x1_sdk import SdkBackEnd
-            from lawam_ros.sim.x1_mock import MockX1, mock_sdk
-
-            return SdkBackEnd(robot, robot.bridge, urdf, mock_sdk(MockX1(robot, urdf)))
+            grey = jpeg_from_rgb(np.full((480, 640, 3), 128, np.uint8), 90)
+            return SdkBackEnd(robot, robot.bridge, urdf, mock_sdk(MockX1(robot, urdf, grey)))
         if kind not in (SDK, TOPICS):
             raise UserMistake(f"parameter backend: expected {SDK}, {TOPICS} or {MOCK}, got {kind!r}")
         refuse_ros_wheels()
         if kind == SDK:
-            from lawam_ros.nodes.x1_sdk import SdkBackEnd, vendor_sdk
-
             return SdkBackEnd(robot, robot.bridge, urdf, vendor_sdk())
-        from lawam_ros.nodes.x1_topics import TopicsBackEnd
-
         return TopicsBackEnd(inputs, robot, robot.bridge, urdf)
+
+    def _show_cameras(self, robot: Robot) -> None:
+        """Of a back end that has them; with the robot's own topics its cameras are remapped."""
+        if isinstance(self._back_end, SdkBackEnd):
+            self._images = {camera.name: self.create_publisher(image_type(camera), camera.topic, qos.IMAGE_OUT) for camera in robot.cameras}
+            self._cameras = self._back_end.show(self._publish_picture)
+
+    def _publish_picture(self, camera: Camera, rgb: NDArray[np.uint8]) -> None:
+        """Stamped on arrival: the robot's clock is another. ``latency_s`` of the robot file is subtracted by whoever reads."""
+        stamp_ns = self.get_clock().now().nanoseconds
+        self._images[camera.name].publish(image_message(rgb, camera, stamp_ns, f"{camera.name}_optical_frame"))
 
     def _on_command(self, message: JointTrajectory) -> None:
         assert self._guard is not None
@@ -230,19 +252,21 @@ class X1BridgeNode(ManagedNode):
 
     def _watch(self) -> None:
         """Says whether the robot obeys; a cycle that hangs in a call does not."""
-        if self._guard is None or self._tick is None:
-            return
-        hung = self._hung()
-        if hung:
-            self.get_logger().error(hung, throttle_duration_sec=1.0)
-        with self._lock:
+        with self._releasing:
+            if self._guard is None or self._tick is None:
+                return
+            hung = self._hung()
             if hung:
-                self._guard.fault("call_hangs")
-            active = self._begun and not hung and self._guard.state not in (BRAKING, LATCHED)
-        if active != self._told_active:
+                self.get_logger().error(hung, throttle_duration_sec=1.0)
+            with self._lock:
+                if hung:
+                    self._guard.fault("call_hangs")
+                active = self._begun and not hung and self._guard.state not in (BRAKING, LATCHED)
+            if active == self._told_active:
+                return
             self._told_active = active
             self._obeys.publish(Bool(data=active))
-            self._publish_diagnostics()
+        self._publish_diagnostics()
 
     def _watch_publishers(self) -> None:
         if self._tick is None:

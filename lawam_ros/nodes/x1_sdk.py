@@ -19,6 +19,7 @@ from lawam_ros.contract.rotations import quat_inverse, quat_multiply, rotvec_fro
 from lawam_ros.control.kinematics import Chain
 from lawam_ros.control.robot_report import RobotReport, SendRefused
 from lawam_ros.control.x1_streams import X1Streams, arm_stream, gripper_stream
+from lawam_ros.nodes.x1_cameras import Publish, X1Cameras
 
 _SETUP_S = 10.0
 _CALL_S = 0.05
@@ -34,6 +35,7 @@ def vendor_sdk() -> Any:
     try:
         import x2robot
         from x2robot import sdk
+        from x2robot.utils import H26xStreamDecoder
     except ImportError as error:
         raise EnvironmentLacks(
             "back end sdk needs the vendor's package x2robot (github.com/X-Square-Robot/sdk_robot), which is not installed; install it, or "
@@ -48,7 +50,7 @@ def vendor_sdk() -> Any:
         "ManipulatorControlMode",
         "RobotModelType",
     )
-    return SimpleNamespace(connect=x2robot.connect, **{name: getattr(sdk, name) for name in names})
+    return SimpleNamespace(connect=x2robot.connect, H26xStreamDecoder=H26xStreamDecoder, **{name: getattr(sdk, name) for name in names})
 
 
 class SdkBackEnd:
@@ -81,6 +83,10 @@ class SdkBackEnd:
             self._listen(arm_stream(arm.name), arm.joints)
             self._listen(gripper_stream(arm.name), arm.gripper.joints)
         threading.Thread(target=self._watch_battery, name="battery", daemon=True).start()
+
+    def show(self, publish: Publish) -> X1Cameras:
+        """Cameras of the robot file, from now on; after ``open``."""
+        return X1Cameras(self._client, self._sdk.H26xStreamDecoder, self._robot.cameras, self._bridge.camera_streams, publish)
 
     def begin(self) -> None:
         for arm in self._robot.arms:

@@ -24,6 +24,7 @@ Array = NDArray[np.float64]
 JOINT_MODE, SDK_MODE = 1, 3
 EX001 = 2
 _STATE_S = 0.005
+_PICTURE_S = 1.0 / 30.0
 _STAMP_S = 0.01
 """Every stamp is given twice."""
 
@@ -41,7 +42,8 @@ class MockX1:
     changed at will).
     """
 
-    def __init__(self, robot: Robot, urdf_text: str, now_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, robot: Robot, urdf_text: str, jpeg: bytes = b"", now_s: Callable[[], float] = time.monotonic) -> None:
+        """jpeg: what every camera shows; without one the cameras are silent."""
         if robot.official is None:
             raise UserMistake(f"robot {robot.name} has no 'official' section in its file, so nobody knows what its vendor's poses mean")
         self.battery = 80.0
@@ -63,6 +65,9 @@ class MockX1:
             chain = Chain.from_urdf(urdf_text, arm.base_frame, robot.official.end_pose_frames[arm.name])
             setattr(self, f"{arm.name}_arm", _arm_calls(joints, motor, chain, robot.official))
             setattr(self, f"{arm.name}_gripper", _gripper_calls(motor))
+        camera = SimpleNamespace(get_rgb_video_stream=self._pictures, get_video_stream=self._pictures)
+        self.head_camera = self.left_arm_camera = self.right_arm_camera = camera
+        self.jpeg = jpeg
         self.robot_control = SimpleNamespace(
             set_manipulator_control_mode=self._set_control_mode, emergency_stop=self._emergency_stop, recover_emergency_stop=self._recover
         )
@@ -82,6 +87,11 @@ class MockX1:
     @property
     def closed(self) -> bool:
         return self._closed.is_set()
+
+    def _pictures(self, timeout: float | None = None) -> Iterator[Any]:
+        while not self._closed.wait(_PICTURE_S):
+            if self.jpeg:
+                yield SimpleNamespace(header=SimpleNamespace(stamp=None), format="jpeg", data=self.jpeg)
 
     def _set_work_mode(self, param: Any, timeout: float | None = None) -> Any:
         self.work_mode = param.mode
@@ -160,6 +170,7 @@ def mock_sdk(mock: MockX1) -> Any:
         ManipulatorControlModeParam=parameter,
         ManipulatorControlMode=SimpleNamespace(MANIPULATOR_JOINT_POSITIONS=JOINT_MODE),
         RobotModelType=SimpleNamespace(EX001=EX001),
+        H26xStreamDecoder=SimpleNamespace,
     )
 
 

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,7 +12,6 @@ Image = NDArray[np.uint8]
 
 MAX_SIDE = 4096
 MAX_IMAGES = 8
-JPEG_QUALITY = 95
 
 
 def checked_image(value: Any, what: str) -> Image:
@@ -24,13 +22,6 @@ def checked_image(value: Any, what: str) -> Image:
     if not all(1 <= side <= MAX_SIDE for side in value.shape[:2]):
         raise PeerMistake(f"expected {what} with sides of 1 to {MAX_SIDE} pixels, got {value.shape[1]}x{value.shape[0]}")
     return value.copy()
-
-
-def jpeg_from_rgb(image: Image, quality: int = JPEG_QUALITY) -> bytes:
-    done, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    if not done:
-        raise ValueError(f"expected an image that can be written as JPEG, got {image.dtype} {image.shape}")
-    return bytes(data.tobytes())
 
 
 def rgb_from_jpeg(data: bytes, what: str) -> Image:

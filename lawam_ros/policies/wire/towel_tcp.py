@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lawam_ros.observe.image import jpeg_from_rgb
 from lawam_ros.policies.wire.checked_numbers import MAX_STEPS, number, whole_number
-from lawam_ros.policies.wire.images import Image, jpeg_from_rgb
+from lawam_ros.policies.wire.images import Image
 from lawam_ros.policies.wire.peer_mistake import PeerMistake
 
 DEFAULT_PORT = 57770
@@ -24,6 +25,7 @@ REQUEST_TYPES = ("act", "prepare", "health", "metadata", "reset", "upload_record
 WITH_IMAGES = ("act", "prepare")
 MAX_JSON_BYTES = 1 << 20
 MAX_JPEG_BYTES = 16 << 20
+JPEG_QUALITY = 95
 
 _PREFIX = struct.Struct("<I")
 Read = Callable[[int], bytes]
@@ -65,7 +67,7 @@ def json_frame(content: Mapping[str, Any]) -> bytes:
 
 def request_frames(content: Mapping[str, Any], left: Image, front: Image, right: Image) -> bytes:
     """Everything that our client sends for ``act`` or ``prepare``."""
-    return json_frame(content) + b"".join(framed(jpeg_from_rgb(image)) for image in (left, front, right))
+    return json_frame(content) + b"".join(framed(jpeg_from_rgb(image, JPEG_QUALITY)) for image in (left, front, right))
 
 
 def request_kind(content: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ pytest.importorskip("rclpy", reason="rclpy is not installed")
 import rclpy
 from geometry_msgs.msg import PoseStamped
 from rclpy.executors import SingleThreadedExecutor
-from sensor_msgs.msg import BatteryState, JointState
+from sensor_msgs.msg import BatteryState, Image, JointState
 from std_msgs.msg import Bool, Float64MultiArray
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
@@ -116,6 +116,15 @@ def test_set_points_reach_the_robot_and_its_joints_come_back(hands):
     heard = dict(zip(hands.joints[-1].name, hands.joints[-1].position, strict=True))
     np.testing.assert_allclose([heard[name] for name in ROBOT.joint_names], HOME, atol=1e-3)
     hands.wait(lambda: abs(hands.joints[-1].position[12] - 0.05 / 0.01705388) < 0.02, "the gripper's motor")
+
+
+def test_pictures_of_every_camera_are_published(hands):
+    seen = set()
+    for camera in ROBOT.cameras:
+        hands.mine.create_subscription(Image, camera.topic, lambda m, name=camera.name: seen.add((name, m.width, m.height)), qos.IMAGE_IN)
+    hands.node.trigger_configure()
+    hands.wait(lambda: len(seen) == 3, "pictures")
+    assert seen == {(camera.name, camera.width, camera.height) for camera in ROBOT.cameras}
 
 
 def test_a_stop_latches_says_so_and_ends_with_reset(hands):

@@ -14,6 +14,7 @@ from lawam_ros.contract.records import JointCommand
 from lawam_ros.control.bridge_guard import FOLLOWING, LATCHED, BridgeGuard
 from lawam_ros.control.robot_report import SendRefused
 from lawam_ros.nodes.x1_sdk import SdkBackEnd, vendor_sdk
+from lawam_ros.observe.image import jpeg_from_rgb
 from lawam_ros.sim.x1_mock import MockX1, mock_sdk
 
 HOME = np.concatenate([arm.home_rad for arm in ROBOT.arms])
@@ -183,6 +184,22 @@ def test_a_stream_that_breaks_off_is_read_again(mock, back_end):
     eventually(broken.is_set)
     stamp = back_end.report().stamps_ns["left_arm"]
     eventually(lambda: back_end.report().stamps_ns["left_arm"] > stamp)
+
+
+def test_pictures_come_in_the_contracts_size_and_broken_ones_are_named(mock, back_end):
+    mock.jpeg = jpeg_from_rgb(np.full((480, 640, 3), 90, np.uint8), 90)
+    seen = {}
+    cameras = back_end.show(lambda camera, rgb: seen.setdefault(camera.name, rgb.shape))
+    try:
+        eventually(lambda: len(seen) == 3)
+        assert set(seen) == {"front", "left_wrist", "right_wrist"} and set(seen.values()) == {(240, 320, 3)}
+        mock.jpeg = b"garbage"
+        eventually(lambda: len(cameras.problems) == 3)
+        assert "expected a JPEG or PNG image" in cameras.problems["front"]
+        mock.jpeg = jpeg_from_rgb(np.full((240, 320, 3), 90, np.uint8), 90)
+        eventually(lambda: not cameras.problems)
+    finally:
+        cameras.close()
 
 
 class Loop:

@@ -14,12 +14,12 @@ from lawam_ros.contract.errors import UserMistake
 from lawam_ros.contract.load import load_contract
 from lawam_ros.contract.rotations import quat_from_rotvec, quat_multiply
 from lawam_ros.control.official_rows import official_vector, rows_of_official
-from lawam_ros.policies.wire.images import jpeg_from_rgb
+from lawam_ros.observe.image import jpeg_from_rgb
 from lawam_ros.serving.served_policy import ServedPolicy
 from lawam_ros.serving.towel_server import TowelSpeech, towel_server
 
 SHADES = (0, 120, 250)
-JPEGS = [jpeg_from_rgb(np.full((8, 8, 3), shade, np.uint8)) for shade in SHADES]
+JPEGS = [jpeg_from_rgb(np.full((8, 8, 3), shade, np.uint8), 95) for shade in SHADES]
 STATE = {"follow1_pos": [0.1] * 7, "follow2_pos": [[9.0] * 7, [0.2] * 7]}
 
 
