@@ -16,12 +16,12 @@ from lawam_ros.cli.episodes import EpisodeResult
 from lawam_ros.contract.load import Contract
 from lawam_ros.contract.paths import urdf_dir
 from lawam_ros.contract.records import ActionChunk, Observation
-from lawam_ros.control.executor import Status
 from lawam_ros.control.kinematics import Chain
 from lawam_ros.control.limit_checker import LimitChecker
 from lawam_ros.control.limiter import stacked_limits
 from lawam_ros.control.lock_step import LookRule
 from lawam_ros.control.measured import robot_state
+from lawam_ros.control.tick_output import Status
 from lawam_ros.data.action_space import absolute_row
 from lawam_ros.policies.committed import Committed, committed_of, runs
 from lawam_ros.policies.interface import Policy, Reference, prefix_kind

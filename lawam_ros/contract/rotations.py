@@ -26,7 +26,7 @@ def quat_normalise(quat_xyzw: Array) -> Array:
     norm = np.linalg.norm(quat, axis=-1, keepdims=True)
     if not np.all(np.isfinite(norm)) or np.any(norm < 1e-8):
         raise ValueError(f"expected a quaternion of non-zero finite length, got {quat.tolist()}")
-    return quat / norm
+    return np.asarray(quat / norm)
 
 
 def quat_multiply(a: Array, b: Array) -> Array:
@@ -45,7 +45,7 @@ def quat_multiply(a: Array, b: Array) -> Array:
 
 
 def quat_inverse(quat_xyzw: Array) -> Array:
-    return np.asarray(quat_xyzw, dtype=float) * np.array([-1.0, -1.0, -1.0, 1.0])
+    return np.asarray(quat_xyzw * np.array([-1.0, -1.0, -1.0, 1.0]), dtype=float)
 
 
 def quat_from_rotvec(rotvec: Array) -> Array:

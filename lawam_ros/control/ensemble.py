@@ -48,7 +48,7 @@ def blend(predictions: Actions, rules: EnsembleRules) -> Actions:
     for dims in map(list, rules.quaternions):
         length = np.linalg.norm(blended[dims])
         blended[dims] = blended[dims] / length if length > 1e-8 else np.eye(len(dims))[0]
-    return blended
+    return np.asarray(blended)
 
 
 def _ranges(chunks: Sequence[Actions], starts: Sequence[int]) -> str:

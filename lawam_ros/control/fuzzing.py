@@ -176,14 +176,15 @@ class _Episode:
         ways[:, :3] += rng.normal(size=3) * 0.005
         if kind in ("reach", "numbers"):
             return ways
-        offsets = {
+        makers: dict[str, Callable[[], Array]] = {
             "walk": lambda: np.cumsum(rng.normal(size=(n, 3)) * 0.02, axis=0),
             "far": lambda: np.outer(np.linspace(0.0, 1.0, n) ** 0.5, rng.normal(size=3) * 0.7),
             "wild": lambda: rng.normal(size=(n, 3)) * rng.choice([0.01, 0.1, 1.0]),
             "still": lambda: np.zeros((n, 3)),
             "reach_out": lambda: np.outer(np.linspace(0.0, 1.0, n), [1.0, *rng.normal(size=2) * 0.3]),
             "spin": lambda: rng.normal(size=(n, 3)) * 1e-3,
-        }[kind]()
+        }
+        offsets = makers[kind]()
         turns = rng.normal(size=(n, 3)) * {"wild": 2.0, "walk": 0.05, "reach_out": 0.0, "far": 0.1, "still": 0.0, "spin": 0.0}[kind]
         if kind == "spin":
             turns += np.outer(np.linspace(0.0, 3.0 * math.pi, n), [0.0, 0.0, 1.0])

@@ -120,7 +120,7 @@ class InverseKinematics:
             gram = jacobian @ jacobian.swapaxes(-1, -2)
             step = _damped_step(jacobian, gram + _damping_squared(gram)[0] * _EYE, twist, posture)
         reached = np.minimum(np.maximum(self.position_rad + step, self._lower), self._upper)
-        return reached - self.position_rad
+        return np.asarray(reached - self.position_rad)
 
 
 def _damped_step(jacobian: Array, damped_gram: Array, twist: Array, posture: Array) -> Array:

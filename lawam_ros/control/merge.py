@@ -117,7 +117,7 @@ class ActEnsemble:
             quats = predictions[:, arm, 3:7]
             mean = np.linalg.eigh((quats * weights[:, None]).T @ quats)[1][:, -1]
             out[arm, 3:7] = mean if mean @ quats[-1] >= 0.0 else -mean
-        return out
+        return np.asarray(out)
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,7 @@ class ProximityFilter:
         room = np.maximum(distances_m - self._limits, 0.0)
         half = 0.5 * APPROACH_DECELERATION_M_S2 * self._dt_s
         stopping = distances_m - (np.sqrt(half * half + 2.0 * APPROACH_DECELERATION_M_S2 * room) - half) * self._dt_s
-        return np.maximum(stopping, np.minimum(distances_m, self._limits))
+        return np.asarray(np.maximum(stopping, np.minimum(distances_m, self._limits)))
 
     def _moved(self, asked: list[Target], before: list[Target], then: _Scene, now: _Scene) -> list[Target]:
         wanted = np.concatenate([position for position, _ in asked])

@@ -7,7 +7,8 @@ from lawam_ros.contract.load import Contract
 from lawam_ros.contract.records import ActionChunk, Pose
 from lawam_ros.contract.robot import CARTESIAN_COMPONENTS
 from lawam_ros.contract.rotations import quat_from_rotvec, quat_multiply
-from lawam_ros.control.executor import ChunkExecutor, TickOutput
+from lawam_ros.control.executor import ChunkExecutor
+from lawam_ros.control.tick_output import TickOutput
 
 Array = NDArray[np.float64]
 

@@ -29,8 +29,9 @@ from lawam_ros.contract.load import Contract
 from lawam_ros.contract.paths import urdf_dir
 from lawam_ros.contract.records import ActionChunk
 from lawam_ros.contract.robot import Safety
-from lawam_ros.control.executor import ActivationRefused, ChunkExecutor, Status, TickOutput
+from lawam_ros.control.executor import ActivationRefused, ChunkExecutor
 from lawam_ros.control.stream_rate import StreamRate
+from lawam_ros.control.tick_output import Status, TickOutput
 from lawam_ros.nodes import messages, qos
 from lawam_ros.nodes.inputs_node import inputs_node
 from lawam_ros.nodes.lock_step import LATENCY, LOCKSTEP, STEP_TOPIC, step_from_message

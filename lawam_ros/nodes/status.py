@@ -6,7 +6,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 
 from lawam_ros.contract.wire import ExecutorStatus as ExecutorStatus
 from lawam_ros.contract.wire import status_from_message as status_from_message
-from lawam_ros.control.executor import Status
+from lawam_ros.control.tick_output import Status
 from lawam_ros.nodes import messages
 from lawam_ros.nodes.stamp_clock import StampClock
 

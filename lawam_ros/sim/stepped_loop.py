@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from lawam_ros.contract.load import Contract
 from lawam_ros.contract.paths import urdf_dir
 from lawam_ros.contract.records import ActionChunk, JointCommand, Pose
-from lawam_ros.control.executor import ChunkExecutor, Status, TickOutput
+from lawam_ros.control.executor import ChunkExecutor
 from lawam_ros.control.kinematics import Chain
 from lawam_ros.control.measured import robot_state
+from lawam_ros.control.tick_output import Status, TickOutput
 from lawam_ros.sim.world import World
 
 _START_NS = 1_000_000_000
