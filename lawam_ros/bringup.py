@@ -17,6 +17,7 @@ from lawam_ros.contract.load import Contract, load_contract
 from lawam_ros.contract.paths import config_dir
 from lawam_ros.contract.recorded_topics import recorded_topics
 from lawam_ros.contract.rviz import ForeignNode, rviz_nodes
+from lawam_ros.contract.viewers import VIEWERS
 
 Value = bool | int | float | str
 
@@ -80,9 +81,7 @@ ARGUMENTS = (
     Argument("latency_s", "0.1", "In lock step, from an observation to the use of its chunk, in s."),
     Argument("view", "true", "Draw what the policy foresees and where it sends the arm.", ("true", "false")),
     Argument("rviz", "false", "Open rviz on it.", ("true", "false")),
-    Argument(
-        "viewer", "none", "Where there is no rviz: serve the same view to Foxglove or as a Rerun page.", ("none", "foxglove", "rerun")
-    ),
+    Argument("viewer", "none", "Where there is no rviz: serve the same view to Foxglove or as a Rerun page.", ("none", *VIEWERS)),
     Argument("record", "false", "Record everything into a bag.", ("true", "false")),
     Argument("bag", "", "Folder of the bag to record; empty takes bags/<task>_<date>_<time>."),
 )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lawam_ros import bringup
 from lawam_ros.cli.run_summary import figures_of, print_table, summarise
 from lawam_ros.contract.errors import EXIT_CRITERION_MISSED, EXIT_DONE, EnvironmentLacks, UserMistake
+from lawam_ros.contract.viewers import PORTS, VIEWERS, viewer_address
 
 if TYPE_CHECKING:
     from lawam_ros.cli.episodes import EpisodeResult
@@ -41,6 +42,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="contract override, e.g. world.cube_size_m=0.05")
     parser.add_argument("--delay-ms", type=float, default=0.0, help="time added to every chunk, to try slow policies")
     parser.add_argument("--domain", type=int, default=None, help="ROS domain; default: a free one of its own")
+    parser.add_argument(
+        "--viewer", default="none", choices=("none", *VIEWERS), help="serve the view of the run to Foxglove or as a Rerun page"
+    )
     add_record_argument(parser)
     parser.add_argument("--require", type=float, default=None, metavar="FRACTION", help="exit 1 when fewer episodes succeed")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
@@ -61,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
     given = {"robot": args.robot, "checkpoint": args.checkpoint, "instruction": args.instruction}
     values = bringup.defaults(args.task) | {name: text for name, text in given.items() if text}
     values |= {"device": args.device, "seed": str(args.seed), "set": ";".join(args.set), **record_values(args.record)}
+    values["viewer"] = args.viewer
     bringup.nodes_for(args.task, values)
     check_before_start(values["checkpoint"], None if args.no_video else args.out)
     summary = run_task(args, values)
@@ -120,6 +125,8 @@ def run_task(args: argparse.Namespace, values: dict[str, str]) -> dict[str, Any]
     results: list[EpisodeResult] = []
     films: list[str] = []
     with simulated_run(args.task, values, args.delay_ms * 1e-3, args.domain, line.show) as run:
+        if values["viewer"] != "none":
+            line.end(f"watch at {viewer_address(values['viewer'], '127.0.0.1', PORTS[values['viewer']])}")
         for k in range(args.episodes):
             seed = args.seed + k
             with Film(None if args.no_video else args.out / f"{args.task}_{seed}.mp4", run.client, run.contract, seed) as film:

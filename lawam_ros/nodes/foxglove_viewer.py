@@ -14,6 +14,7 @@ from lawam_ros.contract.errors import EnvironmentLacks
 from lawam_ros.contract.recorded_topics import RecordedTopic, recorded_topics
 from lawam_ros.contract.robot import Robot
 from lawam_ros.contract.view_topics import view_topics
+from lawam_ros.contract.viewers import viewer_address
 from lawam_ros.control.link_frames import LinkFrames
 from lawam_ros.control.scalar_rotations import from_matrix
 from lawam_ros.data.message_definitions import message_definition
@@ -57,7 +58,7 @@ class FoxgloveViewer:
             self._server = foxglove.start_server(name="lawam_ros", host=host, port=port, context=context, message_backlog_size=_BACKLOG)
         except Exception as error:  # the library has no class of its own for it
             raise EnvironmentLacks(f"expected to serve Foxglove at {host}:{port}, got: {error}; choose another port") from error
-        self.address = f"ws://{host}:{self._server.port} (Foxglove: open connection; layout: config/foxglove)"
+        self.address = viewer_address("foxglove", host, port)
         self._timer = node.create_timer(_LOOK_S, self._look)
 
     def links(self, relative: Mapping[str, Array], stamp_ns: int) -> None:

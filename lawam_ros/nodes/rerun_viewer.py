@@ -9,7 +9,6 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
@@ -23,6 +22,7 @@ from lawam_ros.contract.errors import EnvironmentLacks
 from lawam_ros.contract.paths import urdf_dir
 from lawam_ros.contract.robot import Robot
 from lawam_ros.contract.view_topics import MARKER_NAMESPACES, SUBGOAL_PICTURES, overlay_topic
+from lawam_ros.contract.viewers import rerun_data_address, viewer_address
 from lawam_ros.control.link_frames import LinkFrames
 from lawam_ros.nodes import messages, qos
 from lawam_ros.nodes.status import status_from_message
@@ -55,12 +55,11 @@ class RerunViewer:
         ports = ["--port", str(self._data_port), "--web-viewer-port", str(port), "--server-memory-limit", _MEMORY]
         self._server = subprocess.Popen([*command, *ports], stdout=subprocess.DEVNULL)
         here = "127.0.0.1" if host == "0.0.0.0" else host
-        data = f"rerun+http://{here}:{self._data_port}/proxy"
-        self.address = f"http://{here}:{port}?url={quote(data, safe='')}"
+        self.address = viewer_address("rerun", host, port)
         self._recording = rerun.RecordingStream("lawam_ros")
         try:
             self._wait_until_up(here)
-            self._recording.connect_grpc(data, default_blueprint=layout(robot))
+            self._recording.connect_grpc(rerun_data_address(here, port), default_blueprint=layout(robot))
             rerun.urdf.UrdfTree.from_file_path(urdf_dir() / robot.urdf, "world").log_urdf_to_recording(self._recording)
         except Exception:
             self.close()

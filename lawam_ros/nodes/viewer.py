@@ -13,6 +13,7 @@ from sensor_msgs.msg import JointState
 from lawam_ros.contract.errors import UserMistake
 from lawam_ros.contract.paths import urdf_dir
 from lawam_ros.contract.robot import Robot
+from lawam_ros.contract.viewers import PORTS, VIEWERS
 from lawam_ros.control.link_frames import LinkFrames
 from lawam_ros.nodes import messages, qos
 from lawam_ros.nodes.managed import ManagedNode, run
@@ -47,12 +48,12 @@ def open_viewer(kind: str, node: Node, robot: Robot, links: LinkFrames, host: st
     if kind == "foxglove":
         from lawam_ros.nodes.foxglove_viewer import FoxgloveViewer
 
-        return FoxgloveViewer(node, robot, links, host, port or 8765)
+        return FoxgloveViewer(node, robot, links, host, port or PORTS[kind])
     if kind == "rerun":
         from lawam_ros.nodes.rerun_viewer import RerunViewer
 
-        return RerunViewer(node, robot, links, host, port or 9090)
-    raise UserMistake(f"parameter viewer: expected foxglove or rerun, got {kind!r}")
+        return RerunViewer(node, robot, links, host, port or PORTS[kind])
+    raise UserMistake(f"parameter viewer: expected {' or '.join(VIEWERS)}, got {kind!r}")
 
 
 class ViewerNode(ManagedNode):
