@@ -233,6 +233,11 @@ class ChunkExecutor:
         return self._output(now_ns, repeated=periods == 0)
 
     @property
+    def measured_openings_m(self) -> Mapping[str, float]:
+        """Arm -> measured gripper opening, of the arms whose fingers have been heard of."""
+        return self._measured.openings_m
+
+    @property
     def motion(self) -> Motion:
         """The motion behind the commands, to look at."""
         return self._motion

@@ -29,16 +29,21 @@ from lawam_ros.contract.load import Contract
 from lawam_ros.contract.paths import urdf_dir
 from lawam_ros.contract.records import ActionChunk
 from lawam_ros.contract.robot import Safety
+from lawam_ros.control.controller_watch import ControllerWatch
 from lawam_ros.control.executor import ActivationRefused, ChunkExecutor
 from lawam_ros.control.stream_rate import StreamRate
 from lawam_ros.control.tick_output import Status, TickOutput
 from lawam_ros.nodes import messages, qos
+from lawam_ros.nodes.command_outputs import command_output
+from lawam_ros.nodes.gripper_actions import GripperWish
+from lawam_ros.nodes.hardware import HARDWARE, linked, wanted_hardware
 from lawam_ros.nodes.inputs_node import inputs_node
 from lawam_ros.nodes.lock_step import LATENCY, LOCKSTEP, STEP_TOPIC, step_from_message
 from lawam_ros.nodes.managed import InputMissing, ManagedNode, run
 from lawam_ros.nodes.other_publishers import other_publishers
 from lawam_ros.nodes.parameters import Parameter
 from lawam_ros.nodes.priority import EXECUTOR, lock_memory, raise_priority
+from lawam_ros.nodes.robot_link import RobotLink
 from lawam_ros.nodes.stamp_clock import StampClock, follow, read_offset_ns
 from lawam_ros.nodes.status import status_to_message
 from lawam_ros.nodes.stepped_ticks import SILENT_S, SteppedTicks
@@ -53,7 +58,7 @@ REFERENCE_HZ = Parameter(
     low=10.0,
     high=250.0,
 )
-TABLE = (INSTRUCTION, STATUS_HZ, REFERENCE_HZ, LOCKSTEP, LATENCY)
+TABLE = (INSTRUCTION, STATUS_HZ, REFERENCE_HZ, HARDWARE, LOCKSTEP, LATENCY)
 
 _REST_TIMEOUT_S = 5.0
 _PUBLISHERS_S = 1.0
@@ -73,6 +78,7 @@ class ChunkExecutorNode(ManagedNode):
         self._motion_thread: threading.Thread | None = None
         self._stamps = StampClock(int(self.get_clock().now().nanoseconds) - time.monotonic_ns())
         self._stepped: SteppedTicks | None = None
+        self._link: RobotLink | None = None
         self._published_status: Status | None = None
         self._was_active = False
         self._last_output: TickOutput | None = None
@@ -93,9 +99,18 @@ class ChunkExecutorNode(ManagedNode):
         stepped = bool(self.get_parameter("lockstep").value)
         # Nobody's silence counts in stepped time, where all wait for each other.
         obeyed = replace(self._contract, robot=replace(robot, safety=Safety())) if stepped else self._contract
-        core = self._core = ChunkExecutor(obeyed, path.read_text(encoding="utf-8"))
+        urdf = path.read_text(encoding="utf-8")
+        real = self._real = wanted_hardware(str(self.get_parameter("hardware").value), robot, stepped)
+        if real is not None:
+            self._link, narrowed = linked(self, robot, real, urdf, self._tell_controller, self._gripper_wish)
+            obeyed = replace(obeyed, robot=narrowed)
         self._names = messages.command_names(robot)
-        self._command = self.create_publisher(JointTrajectory, robot.sim_command_topic, qos.COMMAND)
+        self._output = command_output(self, robot, real)
+        core = ChunkExecutor(obeyed, urdf, hardware=real is not None)
+        with self._lock:
+            self._core = core
+        if self._link is not None:
+            self._link.repeat()
         self._reference = self.create_publisher(JointTrajectory, "lawam/reference", qos.REFERENCE)
         self._poses = {
             arm.name: self.create_publisher(PoseStamped, f"lawam/reference_pose/{arm.name}", qos.REFERENCE) for arm in robot.arms
@@ -106,6 +121,8 @@ class ChunkExecutorNode(ManagedNode):
             self.create_service(Trigger, "~/stop", lambda _, reply: self._requested(reply, "stop")),
             self.create_service(Trigger, "~/reset", lambda _, reply: self._reset(reply)),
         ]
+        if self._link is not None:
+            self._trigger_services.append(self.create_service(Trigger, "~/recover", lambda _, reply: self._recover(reply)))
         self._reference_every = max(1, round(robot.tick_hz / float(self.get_parameter("reference_hz").value)))
         self._status_every = max(1, round(robot.tick_hz / float(self.get_parameter("status_hz").value)))
         core.set_instruction(str(self.get_parameter("instruction").value), self._now_ns())
@@ -120,7 +137,7 @@ class ChunkExecutorNode(ManagedNode):
             self._tick.start()
 
     def start(self) -> None:
-        self._second_command = other_publishers(self, self._contract.robot.sim_command_topic, 1)
+        self._second_command = other_publishers(self, self._output.topic, 1)
         if self._second_command:  # two executors on one arm would interleave their set-points
             raise UserMistake(self._second_command)
         problem = self._publishers_problem()
@@ -163,6 +180,9 @@ class ChunkExecutorNode(ManagedNode):
         if self._motion is not None:
             self._motion.destroy_node()
             self._motion = None
+        if self._link is not None:
+            self._link.close()
+            self._link = None
         self._core = None
 
     def report(self) -> tuple[str, dict[str, object]]:
@@ -176,15 +196,28 @@ class ChunkExecutorNode(ManagedNode):
             values |= rate.report(name, self._now_ns())
         values |= {"bad_messages": self._bad_messages, "last_bad_message": self._last_bad}
         values |= self._tick.statistics() if self._tick is not None else {}
+        values |= self._link.report() if self._link is not None else {}
         return status.reason if status.state in ("STOP", "LATCHED") else "", values
 
     def warning(self) -> str:
-        return self._second_chunks
+        return "; ".join(text for text in (self._second_chunks, self._link.warning() if self._link is not None else "") if text)
+
+    def _tell_controller(self, say: Callable[[ControllerWatch], None]) -> None:
+        self._tell(lambda core: None if core.controller is None else say(core.controller))
+
+    def _gripper_wish(self) -> GripperWish | None:
+        with self._lock:
+            if self._core is None or self._last_output is None or self._last_output.command is None:
+                return None
+            arm = self._contract.robot.arms[0].name
+            commanded = self._last_output.command.gripper_m[arm]
+            measured = self._core.measured_openings_m.get(arm, commanded)
+            return GripperWish(self._last_output.status.state == "RUN", commanded, measured)
 
     def _publishers_problem(self) -> str:
         """Why motion must not start or go on beside the other publishers that are there now; empty when it may."""
         robot = self._contract.robot
-        self._second_command = other_publishers(self, robot.sim_command_topic, 1)
+        self._second_command = other_publishers(self, self._output.topic, 1)
         self._second_chunks = other_publishers(self, CHUNK_TOPIC, 1)
         return self._second_command or (self._second_chunks if robot.safety.second_chunk_publisher == "stop" else "")
 
@@ -206,7 +239,8 @@ class ChunkExecutorNode(ManagedNode):
             motion.create_subscription(type_, topic, callback, profile, event_callbacks=self.mismatches.of_subscription(topic))
 
         stepped = self._stepped is not None
-        subscribe(JointState, contract.robot.joint_states_topic, self._on_joint_states, qos.STEPPED if stepped else qos.SENSOR)
+        for topic in (contract.robot.joint_states_topic,) if self._real is None else self._real.joint_states:
+            subscribe(JointState, topic, self._on_joint_states, qos.STEPPED if stepped else qos.SENSOR)
         subscribe(JointTrajectory, CHUNK_TOPIC, self._on_chunk, qos.CHUNK)
         if stepped:
             subscribe(DiagnosticArray, STEP_TOPIC, self._on_step, qos.STEPPED)
@@ -362,6 +396,15 @@ class ChunkExecutorNode(ManagedNode):
         reply.success, reply.message = refusal is None, refusal or "reset"
         return reply
 
+    def _recover(self, reply: Trigger.Response) -> Trigger.Response:
+        assert self._core is not None and self._link is not None
+        if self._core.status.state not in ("INACTIVE", "LATCHED"):
+            problem = f"expected LATCHED or INACTIVE to recover, the executor is in {self._core.status.state}"
+        else:
+            problem = self._link.recover()
+        reply.success, reply.message = not problem, problem or "recovered; reset starts from the measured pose"
+        return reply
+
     def _on_tick(self, deadline_ns: int, index: int) -> None:
         offset_ns = read_offset_ns(lambda: self.get_clock().now().nanoseconds)
         with self._lock:
@@ -374,6 +417,7 @@ class ChunkExecutorNode(ManagedNode):
                     core.clock_jumped(deadline_ns)
             output = core.tick(deadline_ns)
         self._counters = output.counters
+        self._last_output = output
         self._publish(output, index)
 
     def _on_tick_failed(self) -> None:
@@ -388,7 +432,7 @@ class ChunkExecutorNode(ManagedNode):
             stamp_ns = self._stamps.to_ros(command.stamp_ns)
             message = messages.command_to_message(command, robot, stamp_ns, self._names)
             if active or self._was_active:  # the tick that deactivates still carries the set-point at rest
-                self._command.publish(message)
+                self._output.publish(message, output, self._stamps)
             if index % self._reference_every == 0:
                 self._reference.publish(message)
                 for arm in robot.arms:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from rclpy.node import Node
 
 
-def inputs_node(owner: Node) -> Node:
-    """Node ``<owner>_inputs`` beside its owner, with the owner's namespace and every topic remapping of the command line."""
+def inputs_node(owner: Node, suffix: str = "inputs") -> Node:
+    """Node ``<owner>_<suffix>`` beside its owner, with the owner's namespace and every topic remapping of the command line."""
     return Node(
-        f"{owner.get_name()}_inputs",
+        f"{owner.get_name()}_{suffix}",
         namespace=owner.get_namespace(),
         use_global_arguments=False,  # they hold the owner's name
         cli_args=topic_remappings(sys.argv),
