@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from lawam_ros.contract.real import RealGripper
 
+_OPEN_M = 0.005
+
 
 @dataclass(frozen=True, eq=False)
 class GripperGoal:
@@ -30,6 +32,7 @@ class GripperGoals:
     def __init__(self, gripper: RealGripper, opening_max_m: float) -> None:
         self._gripper = gripper
         self._opening_max_m = opening_max_m
+        self._begun = False
         self._wish: bool | None = None
         self._wished_ns = 0
         self._told: bool | None = None
@@ -41,6 +44,9 @@ class GripperGoals:
 
     def wanted(self, opening_m: float, now_ns: int) -> GripperGoal | CancelGoal | None:
         """What to do about the opening that is commanded now. Not to be called while the arm is held: nobody wants anything then."""
+        if not self._begun and opening_m > self._opening_max_m - _OPEN_M:
+            self._told = False  # found open: the first opening to be commanded is the measured one
+        self._begun = True
         self._note_wish(opening_m, now_ns)
         if self._goal is not None:
             return self._about(self._goal, now_ns)
