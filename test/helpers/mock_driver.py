@@ -22,7 +22,7 @@ from lifecycle_msgs.msg import State
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.context import Context
-from rclpy.executors import MultiThreadedExecutor
+from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
@@ -33,7 +33,7 @@ from lawam_ros.contract.controllers import JOINT_TRAJECTORY
 from lawam_ros.contract.paths import urdf_dir
 from lawam_ros.control.limiter import stacked_limits
 from lawam_ros.nodes import messages, qos
-from lawam_ros.nodes.priority import EXECUTOR, raise_priority
+from lawam_ros.nodes.priority import EXECUTOR, lock_memory, raise_priority
 
 ANSWER, REFUSE, HANG = "answer", "refuse", "hang"
 IDLE, MOVE, REFLEX = 1, 2, 4
@@ -46,6 +46,7 @@ class MockDriver:
 
     def __init__(self, robot, domain):
         raise_priority(EXECUTOR)
+        lock_memory()
         sys.setswitchinterval(0.0005)  # joint states must not wait for the threads that answer calls
         self.robot, self.real = robot, robot.real
         self.limits = stacked_limits([arm.limits for arm in robot.arms])
@@ -71,7 +72,9 @@ class MockDriver:
         self._state = node.create_publisher(JointTrajectoryControllerState, watch.controller_state, qos.REFERENCE)
         self._robot_state = node.create_publisher(FrankaRobotState, watch.robot_state, qos.REFERENCE)
         self._activity = node.create_publisher(ControllerManagerActivity, f"{watch.controller_manager}/activity", qos.LATCHED)
-        node.create_subscription(JointTrajectory, self.real.command_topic, self._on_window, qos.WINDOW, callback_group=group)
+        # Apart from the calls, some of which hang: an executor of several threads is busy for as long as one of them is.
+        ear = self._ear = rclpy.create_node("driver_windows", context=self._context)
+        ear.create_subscription(JointTrajectory, self.real.command_topic, self._on_window, qos.WINDOW)
         for kind, name, answer in (
             (ListControllers, "list_controllers", self._list),
             (SwitchController, "switch_controller", self._switch),
@@ -96,11 +99,14 @@ class MockDriver:
             )
         ]
         self.say_activity()
-        self._executor = MultiThreadedExecutor(num_threads=4, context=self._context)
-        self._executor.add_node(node)
+        self._executors = MultiThreadedExecutor(num_threads=4, context=self._context), SingleThreadedExecutor(context=self._context)
+        for executor, spun in zip(self._executors, (node, ear), strict=True):
+            executor.add_node(spun)
         self._running = threading.Event()
         self._running.set()
-        self._threads = [threading.Thread(target=loop, daemon=True) for loop in (self._executor.spin, self._cycles)]
+        self._threads = [
+            threading.Thread(target=loop, daemon=True) for loop in (*(executor.spin for executor in self._executors), self._cycles)
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -119,10 +125,12 @@ class MockDriver:
         self.manager = self.recovery = self.gripper = ANSWER  # what hangs is let go
         time.sleep(0.1)
         self._running.clear()
-        self._executor.shutdown(timeout_sec=1.0)
+        for executor in self._executors:
+            executor.shutdown(timeout_sec=1.0)
         for thread in self._threads:
             thread.join(timeout=1.0)
         self.node.destroy_node()
+        self._ear.destroy_node()
         rclpy.try_shutdown(context=self._context)
 
     def describe(self, urdf):
