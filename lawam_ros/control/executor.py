@@ -58,6 +58,8 @@ class ChunkExecutor:
         self.controller = None if real is None else ControllerWatch(real.watch, reports_reference=windowed)
         self._window = RollingWindow(real.window, self._period_ns) if real is not None and windowed else None
         self._lead_ns = self._window.lead_ns if self._window else 0
+        # Commands ahead of time are no burst: whatever the lead holds is made up.
+        self._made_up_periods = max(MAX_MADE_UP_PERIODS, self._lead_ns // self._period_ns + 1)
         self._stopping = False
         self._rung = Rung()
         self._stamp_ns = 0
@@ -267,7 +269,7 @@ class ChunkExecutor:
         self._stamp_ns += due * self._period_ns
         if due > 1:
             self._counters["late_ticks"] += 1
-        if due > MAX_MADE_UP_PERIODS and self._window is None:  # commands ahead of time are no burst, see _keep_to_window
+        if due > self._made_up_periods:
             self._counters["retimed_ticks"] += 1
             return 1
         return due

@@ -119,7 +119,7 @@ class RollingWindow:
         moving = len(sent.positions_rad) > sent.promised or not _same(sent.state(-1), self._promised[-1][1])
         self._promised = deque(entry for entry in self._promised if entry[0] <= end_ns)
         last = len(sent.positions_rad) - 1
-        for k in range(1, ticks + 1):
+        for k in range(max(1, ticks - self.lead_ns // self._period_ns), ticks + 1):
             self._promised.append((end_ns + k * self._period_ns, sent.state(min(sent.promised - 1 + k, last))))
         self._sent = None
         return self._kept(moving)

@@ -69,6 +69,7 @@ def test_a_controller_that_refuses_is_noticed_after_a_tenth_of_a_second():
     far = arm.until(lambda: np.abs(arm.executor._window.commanded(arm.now_ns).position - arm.joints).max() > 0.05)
     assert 0.09 <= arm.until(lambda: arm.status.state != "RUN") <= 0.11, far
     assert arm.status.reason == "controller_refuses"
+    assert_nothing_is_sent(arm)
     arm.until(lambda: arm.status.state == "LATCHED")
     assert "restart it" in arm.executor.reset(arm.now_ns)
 
@@ -78,6 +79,7 @@ def test_a_controller_that_falls_silent_is_noticed_after_a_tenth_of_a_second():
     arm.executor.controller.reference = lambda *_: None
     assert 0.09 <= arm.until(lambda: arm.status.state == "STOP") <= 0.108
     assert arm.status.reason == "controller_silent"
+    assert_nothing_is_sent(arm)
 
 
 def test_a_reference_that_is_no_number_is_refused():

@@ -119,6 +119,25 @@ def test_after_a_longer_stall_the_executor_goes_on_where_the_controller_is(stall
     assert_within(arm)
 
 
+@pytest.mark.parametrize("obeyed", [True, False])
+def test_a_machine_that_slept_for_a_day_does_not_make_up_for_it(obeyed):
+    arm = RealArm()
+    arm.move(0.3)
+    if not obeyed:
+        arm.executor.controller.activity(False)
+        arm.run(0.1)
+    arm.now_ns += 86_400 * 10**9
+    ticks = []
+    stop_tick = arm.executor.motion.stop_tick
+    arm.executor.motion.stop_tick = lambda: ticks.append(1) or stop_tick()
+    arm.run(0.5)
+    assert arm.status.state == "LATCHED"
+    assert len(ticks) < 0.5 / TICK_S + 2 * LEAD_S / TICK_S
+    assert not arm.moving
+    if obeyed:
+        np.testing.assert_allclose(arm.executor.motion.joints.position, arm.joints, rtol=0, atol=1e-9)
+
+
 def test_a_stall_at_rest_is_no_fault():
     arm = RealArm()
     arm.activate()
