@@ -51,7 +51,7 @@ class RerunViewer:
         self._data_port = port + 1
         check_free(host, port, self._data_port)
         # setpriv: the server ends with this process, however that ends.
-        command = ["setpriv", "--pdeathsig", "TERM", str(binary), "--serve-web", "--bind", host, "--hide-welcome-screen"]
+        command = ["setpriv", "--pdeathsig", "TERM", str(binary), "--serve-web", "--bind", host, "--hide-welcome-screen", "--newest-first"]
         ports = ["--port", str(self._data_port), "--web-viewer-port", str(port), "--server-memory-limit", _MEMORY]
         self._server = subprocess.Popen([*command, *ports], stdout=subprocess.DEVNULL)
         here = "127.0.0.1" if host == "0.0.0.0" else host

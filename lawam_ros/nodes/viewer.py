@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 VIEWER = Parameter("viewer", "foxglove", "foxglove: a websocket server for the Foxglove app. rerun: a page for the browser.")
 HOST = Parameter("host", "127.0.0.1", "Address to listen at; 0.0.0.0 shows everything to everybody in the network.")
 PORT = Parameter("port", 0, "Port to listen at; 0 takes the usual one, 8765 for Foxglove, 9090 (and 9091) for Rerun.", low=0, high=65535)
-LINKS_HZ = Parameter("links_hz", 20.0, "How often the links of the robot move in the view.", low=1.0, high=100.0)
+LINKS_HZ = Parameter("links_hz", 10.0, "How often the links of the robot move in the view.", low=1.0, high=100.0)
 TABLE = (VIEWER, HOST, PORT, LINKS_HZ)
 
 
