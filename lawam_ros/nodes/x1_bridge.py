@@ -43,9 +43,12 @@ TABLE = (BACKEND,)
 ACTIVE_TOPIC = "lawam/controller_active"
 
 _HUNG_S = 0.2
+"""At least; a cycle is never late before its commands would be."""
+
 _WATCH_S = 0.05
 _PUBLISHERS_S = 1.0
 _REST_S = 5.0
+_JOIN_S = 5.0
 
 
 class X1BridgeNode(ManagedNode):
@@ -83,6 +86,7 @@ class X1BridgeNode(ManagedNode):
         self._back_end = self._back_end_named(kind, robot, self._inputs)
         self._back_end.open()
         self._period_s = 1.0 / robot.bridge.rate_hz
+        self._hung_s = max(_HUNG_S, 2.0 * robot.bridge.command_age_s)
         self._joint_states = self.create_publisher(JointState, robot.joint_states_topic, qos.REFERENCE)
         self._obeys = self.create_publisher(Bool, ACTIVE_TOPIC, qos.LATCHED)
         self.create_service(Trigger, "~/stop", self._on_stop)
@@ -143,10 +147,10 @@ class X1BridgeNode(ManagedNode):
             self._back_end.close()
             self._back_end = None
         if self._input_executor is not None:
-            self._input_executor.shutdown(timeout_sec=1.0)
+            self._input_executor.shutdown(timeout_sec=_JOIN_S)
             self._input_executor = None
         if self._input_thread is not None:
-            self._input_thread.join(timeout=1.0)
+            self._input_thread.join(timeout=_JOIN_S)
             self._input_thread = None
         if self._inputs is not None:
             self._inputs.destroy_node()
@@ -176,7 +180,7 @@ class X1BridgeNode(ManagedNode):
         assert robot.bridge is not None
         urdf = (urdf_dir() / robot.urdf).read_text(encoding="utf-8")
         if kind == MOCK:
-            grey = jpeg_from_rgb(np.full((480, 640, 3), 128, np.uint8), 90)
+            grey = jpeg_from_rgb(np.full((240, 320, 3), 128, np.uint8), 90)
             return SdkBackEnd(robot, robot.bridge, urdf, mock_sdk(MockX1(robot, urdf, grey)))
         if kind not in (SDK, TOPICS):
             raise UserMistake(f"parameter backend: expected {SDK}, {TOPICS} or {MOCK}, got {kind!r}")
@@ -248,7 +252,7 @@ class X1BridgeNode(ManagedNode):
 
     def _hung(self) -> str:
         age_s = time.monotonic() - self._cycled_s
-        return f"a call to the robot has not come back for {age_s:.1f} s; it holds the last command" if age_s > _HUNG_S else ""
+        return f"a call to the robot has not come back for {age_s:.1f} s; it holds the last command" if age_s > self._hung_s else ""
 
     def _watch(self) -> None:
         """Says whether the robot obeys; a cycle that hangs in a call does not."""

@@ -1,6 +1,7 @@
 """Cameras of a Quanta X1 through its vendor's SDK: a thread per stream, which tries again when it ends."""
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,9 +10,10 @@ from numpy.typing import NDArray
 
 from lawam_ros.contract.robot import Camera
 from lawam_ros.observe.image import BadImage
-from lawam_ros.observe.vendor_picture import rgb_of_packet, shrunk
+from lawam_ros.observe.vendor_picture import is_video, rgb_of_packet, shrunk
 
 _RETRY_S = 0.5
+_SPARE_S = 0.02
 Publish = Callable[[Camera, NDArray[np.uint8]], None]
 
 
@@ -44,10 +46,15 @@ class X1Cameras:
             self._closed.wait(_RETRY_S)
 
     def _follow(self, camera: Camera, messages: Any) -> None:
-        decoder = self._decoder()
+        decoder, due_s = self._decoder(), 0.0
         for message in messages:
             if self._closed.is_set():
                 return
+            # Decoding costs the time of the cycle beside it. Packets of a video all have to be decoded, pictures only as often as wanted.
+            now_s = time.monotonic()
+            if now_s < due_s and not is_video(str(message.format)):
+                continue
+            due_s = max(due_s, now_s - _SPARE_S) + 1.0 / camera.rate_hz
             try:
                 rgb = rgb_of_packet(bytes(message.data), str(message.format), lambda data, form: decoder.feed(data, codec_hint=form))
                 if rgb is not None:

@@ -14,9 +14,14 @@ Decode = Callable[[bytes, str], NDArray[np.uint8] | None]
 _VIDEO = ("h264", "h265", "h26x", "hevc", "avc")
 
 
+def is_video(form: str) -> bool:
+    """Whether a format names a video stream, of which no packet can be left out."""
+    return any(hint in form.lower() for hint in _VIDEO)
+
+
 def rgb_of_packet(data: bytes, form: str, decode: Decode) -> NDArray[np.uint8] | None:
     """RGB picture of a JPEG or of a packet of a video stream; None while a stream has no picture yet. Raises BadImage."""
-    if not any(hint in form.lower() for hint in _VIDEO):
+    if not is_video(form):
         return rgb_from_compressed(data)
     picture = decode(data, form)
     if picture is None:

@@ -93,8 +93,8 @@ def hands():
     yield hands
     hands.speaks = False
     hands.node.close()
-    hands.executor.shutdown(timeout_sec=2.0)
-    hands.thread.join(timeout=2.0)
+    hands.executor.shutdown(timeout_sec=10.0)
+    hands.thread.join(timeout=10.0)
     hands.mine.destroy_node()
     hands.node.destroy_node()
     rclpy.try_shutdown()
@@ -211,8 +211,8 @@ def robot_side():
     thread = threading.Thread(target=executor.spin, daemon=True)
     thread.start()
     yield back_end, theirs, bridge
-    executor.shutdown(timeout_sec=2.0)
-    thread.join(timeout=2.0)
+    executor.shutdown(timeout_sec=10.0)
+    thread.join(timeout=10.0)
     for node in (mine, theirs):
         node.destroy_node()
     rclpy.try_shutdown()
