@@ -81,7 +81,10 @@ setup(
             "x1_bridge = lawam_ros.nodes.x1_bridge:main",
             "mock = lawam_ros.nodes.mock:main",
             "recorder = lawam_ros.nodes.recorder:main",
+            "player = lawam_ros.nodes.player:main",
             "viewer = lawam_ros.nodes.viewer:main",
-        ]
+        ],
+        # The fixture lawam_replay, for the tests of whoever installs this; named as the module, so that it is taken only once.
+        "pytest11": ["lawam_ros.cli.pytest_plugin = lawam_ros.cli.pytest_plugin"],
     },
 )

@@ -5,7 +5,7 @@ import os
 import posixpath
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -221,6 +221,21 @@ def driver_actions(driver: Driver) -> list[Any]:
 
 def launch_description(task: str) -> Any:
     """LaunchDescription of a task. The arguments are resolved first, so that launch starts exactly the nodes of ``nodes_for``."""
+
+    def further(values: Mapping[str, str]) -> list[Any]:
+        driver = driver_actions(driver_for(contract_for(task, values), values)) if values["hardware"] == "real" else []
+        return [*driver, *(_foreign_action(node, values["namespace"]) for node in foreign_nodes_for(task, values))]
+
+    return described(arguments(task), lambda values: nodes_for(task, values), further)
+
+
+def described(
+    declared: Sequence[Argument],
+    nodes_of: Callable[[Mapping[str, str]], Sequence[NodeSpec]],
+    further: Callable[[Mapping[str, str]], list[Any]] = lambda values: [],
+    ends_with: str = "",
+) -> Any:
+    """LaunchDescription of the nodes that ``nodes_of`` makes of the arguments. further: other actions; ends_with: a node."""
     import launch_ros.actions
     from launch import LaunchDescription
     from launch.actions import (
@@ -235,16 +250,14 @@ def launch_description(task: str) -> Any:
     from launch.substitutions import LaunchConfiguration
 
     def actions(context: Any) -> list[Any]:
-        values = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in ARGUMENTS}
-        variables = [SetEnvironmentVariable(name, value) for name, value in environment(values["hardware"]).items()]
-        nodes = [process(node, values) for node in nodes_for(task, values)]
-        driver = driver_actions(driver_for(contract_for(task, values), values)) if values["hardware"] == "real" else []
-        others = [foreign(node, values["namespace"]) for node in foreign_nodes_for(task, values)]
-        return [*variables, RegisterEventHandler(OnProcessExit(on_exit=given_up)), *driver, *nodes, *others]
+        values = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in declared}
+        variables = [SetEnvironmentVariable(name, value) for name, value in environment(values.get("hardware", "sim")).items()]
+        nodes = [process(node, values) for node in nodes_of(values)]
+        return [*variables, RegisterEventHandler(OnProcessExit(on_exit=given_up)), *nodes, *further(values)]
 
     def process(node: NodeSpec, values: Mapping[str, str]) -> Any:
         if node.executable == "recorder" and importlib.util.find_spec("ros2bag") is not None:
-            return ExecuteProcess(cmd=bag_command(task, values), output="screen")
+            return ExecuteProcess(cmd=bag_command(str(node.parameters["task"]), values), output="screen")
         return launch_ros.actions.Node(
             package=PACKAGE,
             executable=node.executable,
@@ -256,25 +269,28 @@ def launch_description(task: str) -> Any:
             output="screen",
         )
 
-    def foreign(node: ForeignNode, namespace: str) -> Any:
-        return launch_ros.actions.Node(
-            package=node.package,
-            executable=node.executable,
-            namespace=namespace,
-            arguments=list(node.arguments),
-            parameters=[dict(node.parameters)],
-            remappings=list(node.remappings.items()),
-            output="log",
-        )
-
     def given_up(event: Any, context: Any) -> Any:
         """A node that names a mistake or something missing would end the same way again."""
         if event.returncode in (EXIT_USER_MISTAKE, EXIT_ENVIRONMENT_LACKS):
             return [Shutdown(reason=f"{event.process_name} cannot run, see its last line")]
-        return None
+        return [Shutdown(reason=f"{ends_with} is done")] if ends_with and event.process_name.startswith(ends_with) else None
 
-    def declared(argument: Argument) -> Any:
+    def as_action(argument: Argument) -> Any:
         choices = {"choices": list(argument.choices)} if argument.choices else {}
         return DeclareLaunchArgument(argument.name, default_value=argument.default, description=argument.text, **choices)
 
-    return LaunchDescription([*(declared(argument) for argument in arguments(task)), OpaqueFunction(function=actions)])
+    return LaunchDescription([*(as_action(argument) for argument in declared), OpaqueFunction(function=actions)])
+
+
+def _foreign_action(node: ForeignNode, namespace: str) -> Any:
+    import launch_ros.actions
+
+    return launch_ros.actions.Node(
+        package=node.package,
+        executable=node.executable,
+        namespace=namespace,
+        arguments=list(node.arguments),
+        parameters=[dict(node.parameters)],
+        remappings=list(node.remappings.items()),
+        output="log",
+    )

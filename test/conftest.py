@@ -12,3 +12,5 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 DOMAIN = ReservedDomain()
 os.environ["ROS_DOMAIN_ID"] = str(DOMAIN.number)
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+
+pytest_plugins = ["lawam_ros.cli.pytest_plugin"]

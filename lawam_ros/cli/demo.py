@@ -93,13 +93,18 @@ def tell_recording(client: "RunClient") -> None:
         print(f"recording          {client.recording_to}", *([f"({client.recording_problem})"] if client.recording_problem else []))
 
 
-def check_before_start(checkpoint: str, out: Path | None, needs_ros: bool = True) -> None:
-    """What can be refused without starting anything: ROS, the renderer, the checkpoint's folder, the folder for videos."""
+def check_ros() -> None:
+    """Raises EnvironmentLacks where there is no ROS."""
     try:
-        if needs_ros:
-            import rclpy  # noqa: F401
+        import rclpy  # noqa: F401
     except ImportError as error:
         raise EnvironmentLacks(f"rclpy does not import ({error}); run 'make setup', or source your ROS 2 installation first") from error
+
+
+def check_before_start(checkpoint: str, out: Path | None, needs_ros: bool = True) -> None:
+    """What can be refused without starting anything: ROS, the renderer, the checkpoint's folder, the folder for videos."""
+    if needs_ros:
+        check_ros()
     from lawam_ros.policies.choose import check_checkpoint
     from lawam_ros.sim.renderer import choose_renderer
 

@@ -6,7 +6,7 @@ Written by ``python -m lawam_ros.cli.parameter_page > docs/parameters.md``.
 import sys
 
 from lawam_ros.bringup import arguments
-from lawam_ros.nodes import chunk_executor, mock, parameters, policy, recorder, sim, subgoal_view, viewer, x1_bridge
+from lawam_ros.nodes import chunk_executor, mock, parameters, player, policy, recorder, sim, subgoal_view, viewer, x1_bridge
 from lawam_ros.nodes.parameters import Parameter
 
 _NODES = (
@@ -16,6 +16,7 @@ _NODES = (
     ("chunk_executor", chunk_executor.TABLE),
     ("subgoal_view", subgoal_view.TABLE),
     ("recorder", recorder.TABLE),
+    ("player", player.TABLE),
     ("viewer", viewer.TABLE),
     ("x1_bridge", x1_bridge.TABLE),
 )

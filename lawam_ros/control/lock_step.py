@@ -48,18 +48,35 @@ class LookRule:
         return True
 
 
+class PlannedLooks:
+    """The looks of a recording: exactly its frames, while somebody wants chunks. Without a plan, whatever ``rule`` says.
+
+    The plan is set once, before the first frame.
+    """
+
+    def __init__(self, rule: LookRule) -> None:
+        self._rule = rule
+        self.frames: frozenset[int] = frozenset()
+
+    def looks(self, frame_ns: int, wants_chunks: bool, epoch_stamp_ns: int) -> bool:
+        if not self.frames:
+            return self._rule.looks(frame_ns, wants_chunks, epoch_stamp_ns)
+        return wants_chunks and frame_ns > epoch_stamp_ns and frame_ns in self.frames
+
+
 class TimeGate:
     """The owner's side: what is still missing before time may move on."""
 
     def __init__(self, latency_ns: int, period_ns: int) -> None:
         self._latency_ns, self._period_ns = latency_ns, period_ns
         self._reference_ns = self._status_ns = self._judged_ns = -1
-        self._unseen: set[int] = set()
+        self._unseen: dict[int, int] = {}
         self._inferring: set[int] = set()
+        self._observations: dict[int, int] = {}
 
-    def frame(self, stamp_ns: int) -> None:
-        """A primary frame was published."""
-        self._unseen.add(stamp_ns)
+    def frame(self, stamp_ns: int, observation_ns: int | None = None) -> None:
+        """A primary frame was published. observation_ns: instant of the observation it completes, where a slower camera decides on it."""
+        self._unseen[stamp_ns] = stamp_ns if observation_ns is None else observation_ns
 
     def reference(self, stamp_ns: int) -> None:
         """The executor has ticked ``stamp_ns``."""
@@ -73,16 +90,17 @@ class TimeGate:
     def observed(self, stamp_ns: int, verdict: str) -> None:
         """The policy's word on a frame; a frame already spoken of may only fail."""
         if stamp_ns in self._unseen:
-            self._unseen.remove(stamp_ns)
-            if verdict == INFER and stamp_ns > self._judged_ns:
-                self._inferring.add(stamp_ns)
+            observation_ns = self._observations[stamp_ns] = self._unseen.pop(stamp_ns)
+            if verdict == INFER and observation_ns > self._judged_ns:
+                self._inferring.add(observation_ns)
         if verdict == FAILED:
-            self._inferring.discard(stamp_ns)
+            self._inferring.discard(self._observations.get(stamp_ns, stamp_ns))
 
     def forget(self) -> None:
         """A new episode: what was asked in the last one will not be answered."""
         self._unseen.clear()
         self._inferring.clear()
+        self._observations.clear()
 
     def missing(self, now_ns: int) -> list[str]:
         """Who has not answered step ``now_ns``, in words; empty when time may move on by one period."""

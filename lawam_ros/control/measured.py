@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from lawam_ros.contract.records import Pose
+from lawam_ros.contract.records import JointCommand, Pose
 from lawam_ros.contract.robot import Robot
 from lawam_ros.control.kinematics import Chain
 
@@ -27,6 +27,15 @@ def robot_state(robot: Robot, chains: Mapping[str, Chain], joints: Mapping[str, 
         arm.name: arm.gripper.opening_per_joint * float(np.mean([joints[name] for name in arm.gripper.joints])) for arm in robot.arms
     }
     return tcp, openings, joints_rad
+
+
+def joints_of_command(command: JointCommand, robot: Robot) -> dict[str, float]:
+    """Positions by URDF name of an arm that stands as commanded, fingers included (rad; fingers in m)."""
+    positions = dict(zip(robot.joint_names, map(float, command.positions_rad), strict=True))
+    for arm in robot.arms:
+        finger_m = command.gripper_m[arm.name] / arm.gripper.opening_per_joint
+        positions |= dict.fromkeys(arm.gripper.joints, finger_m)
+    return positions
 
 
 class MeasuredJoints:

@@ -57,6 +57,9 @@ class Bag:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._stack.close()
 
     def messages(self, topics: Collection[str] | None = None) -> Iterator[BagMessage]:
@@ -106,6 +109,12 @@ class Bag:
                 raise UserMistake(f"{path}: not a readable bag ({_words(error)})") from error
             self.problems.append(f"{path.name} has no usable index ({_words(error)}); read from its beginning")
             return streamed
+
+
+def is_bag(path: Path) -> bool:
+    """Whether this is a file of a bag, or a folder with one; nothing is opened."""
+    parts = [path] if path.is_file() else list(path.iterdir()) if path.is_dir() else []
+    return any(part.suffix in SUFFIXES for part in parts)
 
 
 def _words(error: Exception) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rosbags.interfaces import Connection, Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
-from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from lawam_ros.contract.errors import UserMistake
@@ -17,8 +17,11 @@ _NEVER = QosTime(sec=0, nsec=0)
 class BagWriter:
     """Use as a context manager: leaving it writes index and metadata. After a failure, what was written before stays readable."""
 
-    def __init__(self, folder: Path, storage: str = "mcap") -> None:
-        """Raises UserMistake where the folder exists or cannot be made."""
+    def __init__(self, folder: Path, storage: str = "mcap", compressed: bool = False) -> None:
+        """compressed: chunks of an MCAP file with zstd, which costs time that a live recording does not have.
+
+        Raises UserMistake where the folder exists or cannot be made.
+        """
         self.folder = folder
         self._types = get_typestore(Stores.ROS2_JAZZY)
         self._connections: dict[str, Connection] = {}
@@ -28,6 +31,8 @@ class BagWriter:
             raise UserMistake(f"{folder} exists already; choose another folder for the bag")
         try:
             self._writer = Writer(folder, version=9, storage_plugin=_STORAGES[storage])
+            if compressed:
+                self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
             self._writer.open()
         except OSError as error:
             raise UserMistake(f"{folder}: cannot be written ({error.strerror}); choose another folder for the bag") from error

@@ -28,10 +28,11 @@ _TASK_TEXT_COLUMN = "__index_level_0__"
 
 @dataclass(frozen=True)
 class VectorFeature:
-    """A float32 column; one name per dimension."""
+    """A column; one name per dimension."""
 
     key: str
     names: tuple[str, ...]
+    dtype: str = "float32"
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def feature_entries(schema: Schema, codec: str) -> dict[str, Any]:
         for video in schema.videos
     }
     for vector in schema.vectors:
-        entries[vector.key] = {"dtype": "float32", "shape": [len(vector.names)], "names": list(vector.names)}
+        entries[vector.key] = {"dtype": vector.dtype, "shape": [len(vector.names)], "names": list(vector.names)}
     for name in INDEX_COLUMNS:
         entries[name] = {"dtype": "float32" if name == "timestamp" else "int64", "shape": [1], "names": None}
     return entries

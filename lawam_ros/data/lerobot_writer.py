@@ -141,7 +141,7 @@ class LeRobotWriter:
         first = self.frames
         columns: dict[str, pa.Array] = {}
         for vector in self._schema.vectors:
-            values = np.ascontiguousarray(episode.vectors[vector.key], dtype=np.float32)
+            values = np.ascontiguousarray(episode.vectors[vector.key], dtype=np.dtype(vector.dtype))
             columns[vector.key] = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
         steps = np.arange(length)
         columns["timestamp"] = pa.array((steps / self._schema.fps).astype(np.float32))

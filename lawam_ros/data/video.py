@@ -12,7 +12,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from lawam_ros.contract.errors import UserMistake
+from lawam_ros.contract.errors import EnvironmentLacks, UserMistake
 
 Frame = NDArray[np.uint8]
 
@@ -31,16 +31,25 @@ def available_encoder() -> tuple[str, str, dict[str, str]]:
     raise RuntimeError(f"PyAV has none of the encoders {', '.join(name for name, _, _ in _ENCODERS)}")
 
 
+def _lossless_encoder() -> tuple[str, dict[str, str]]:
+    try:
+        Codec("libx264rgb", "w")
+    except UnknownCodecError as error:
+        raise EnvironmentLacks("--lossless needs PyAV with libx264rgb, this one has none; install the wheel of av from PyPI") from error
+    return "libx264rgb", {"qp": "0", "preset": "veryfast"}
+
+
 class VideoWriter:
     """Encodes uint8 RGB frames (height, width, 3) at a constant rate. Use as a context manager; the file is complete after it."""
 
-    def __init__(self, path: Path, fps: int, height: int, width: int) -> None:
+    def __init__(self, path: Path, fps: int, height: int, width: int, lossless: bool = False) -> None:
+        """lossless: every pixel comes back, at several times the size. Raises EnvironmentLacks where PyAV has no encoder for it."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        encoder, _, options = available_encoder()
+        encoder, options = _lossless_encoder() if lossless else available_encoder()[::2]
         self._container = av.open(str(path), "w")
         stream = self._container.add_stream(encoder, rate=fps, options=options)
         assert isinstance(stream, VideoStream)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = width, height, "rgb24" if lossless else "yuv420p"
         stream.codec_context.gop_size = KEYFRAME_INTERVAL
         stream.codec_context.max_b_frames = 0
         stream.codec_context.thread_count = 1

@@ -6,6 +6,7 @@ block the messages it needs; services and transitions in the main spinner, which
 thread: the motion inputs tick, when all of a step has arrived.
 """
 
+import math
 import sys
 import threading
 import time
@@ -27,10 +28,11 @@ from trajectory_msgs.msg import JointTrajectory
 from lawam_ros.contract.errors import EXIT_CRITERION_MISSED, LawamError, UserMistake
 from lawam_ros.contract.load import Contract
 from lawam_ros.contract.paths import urdf_dir
-from lawam_ros.contract.records import ActionChunk
+from lawam_ros.contract.records import ActionChunk, JointCommand
 from lawam_ros.contract.robot import Safety
 from lawam_ros.control.controller_watch import ControllerWatch
 from lawam_ros.control.executor import ActivationRefused, ChunkExecutor
+from lawam_ros.control.measured import joints_of_command
 from lawam_ros.control.stream_rate import StreamRate
 from lawam_ros.control.tick_output import Status, TickOutput
 from lawam_ros.nodes import messages, qos
@@ -43,11 +45,13 @@ from lawam_ros.nodes.managed import InputMissing, ManagedNode, run
 from lawam_ros.nodes.other_publishers import other_publishers
 from lawam_ros.nodes.parameters import Parameter
 from lawam_ros.nodes.priority import EXECUTOR, lock_memory, raise_priority
+from lawam_ros.nodes.replay_inputs import REFERENCE_TOPIC, REPLAY, check_replay
 from lawam_ros.nodes.robot_link import RobotLink
 from lawam_ros.nodes.stamp_clock import StampClock, follow, read_offset_ns
 from lawam_ros.nodes.status import status_to_message
 from lawam_ros.nodes.stepped_ticks import SILENT_S, SteppedTicks
 from lawam_ros.nodes.tick_thread import TickThread
+from lawam_ros.observe.timed_buffer import TimedBuffer
 
 INSTRUCTION = Parameter("instruction", "", "What the policy is asked to do; with an empty one the node waits for the topic instruction.")
 STATUS_HZ = Parameter("status_hz", 10.0, "Rate of lawam/status between changes.", low=1.0, high=50.0)
@@ -58,7 +62,7 @@ REFERENCE_HZ = Parameter(
     low=10.0,
     high=250.0,
 )
-TABLE = (INSTRUCTION, STATUS_HZ, REFERENCE_HZ, HARDWARE, LOCKSTEP, LATENCY)
+TABLE = (INSTRUCTION, STATUS_HZ, REFERENCE_HZ, HARDWARE, LOCKSTEP, LATENCY, REPLAY)
 
 _REST_TIMEOUT_S = 5.0
 _PUBLISHERS_S = 1.0
@@ -79,6 +83,7 @@ class ChunkExecutorNode(ManagedNode):
         self._stamps = StampClock(int(self.get_clock().now().nanoseconds) - time.monotonic_ns())
         self._stepped: SteppedTicks | None = None
         self._link: RobotLink | None = None
+        self._recorded: TimedBuffer[JointCommand] | None = None
         self._published_status: Status | None = None
         self._was_active = False
         self._last_output: TickOutput | None = None
@@ -100,10 +105,14 @@ class ChunkExecutorNode(ManagedNode):
         # Nobody's silence counts in stepped time, where all wait for each other.
         obeyed = replace(self._contract, robot=replace(robot, safety=Safety())) if stepped else self._contract
         urdf = path.read_text(encoding="utf-8")
+        replays = self._replays()
         real = self._real = wanted_hardware(str(self.get_parameter("hardware").value), robot, stepped)
         if real is not None:
             self._link, narrowed = linked(self, robot, real, urdf, self._tell_controller, self._gripper_wish)
             obeyed = replace(obeyed, robot=narrowed)
+        if replays:  # recorded joints follow the recorded commands, not the new ones
+            self._recorded = TimedBuffer(600)
+            obeyed = replace(obeyed, robot=replace(obeyed.robot, budgets=replace(robot.budgets, tracking_error_rad=math.inf)))
         self._names = messages.command_names(robot)
         self._output = command_output(self, robot, real)
         core = ChunkExecutor(obeyed, urdf, hardware=real is not None)
@@ -130,7 +139,8 @@ class ChunkExecutorNode(ManagedNode):
             self._reference_every = self._status_every = 1
             self._stamps = StampClock(0)
             latency_ns = round(float(self.get_parameter("lockstep_latency_s").value) * 1e9)
-            self._stepped = SteppedTicks(self.resolve_topic_name(robot.joint_states_topic), latency_ns)
+            further = [self.resolve_topic_name(REFERENCE_TOPIC)] if self._recorded is not None else []
+            self._stepped = SteppedTicks(self.resolve_topic_name(robot.joint_states_topic), latency_ns, further)
         self._start_motion_inputs(self._contract)
         if self._stepped is None:
             self._tick = TickThread(robot.tick_period_ns, self._on_tick, self._on_tick_failed)
@@ -145,12 +155,27 @@ class ChunkExecutorNode(ManagedNode):
             raise InputMissing(problem)
         with self._lock:
             assert self._core is not None
+            self._start_as_recorded(self._core)
             try:
                 self._core.activate(self._now_ns())
             except ActivationRefused as refusal:
                 raise InputMissing(str(refusal)) from refusal
         if self._stepped is not None:
             self._answer_again()
+
+    def _replays(self) -> bool:
+        """Raises UserMistake for a replay with real hardware: nothing would notice an arm that does not follow."""
+        replays = bool(check_replay(str(self.get_parameter("replay").value)))
+        if replays and self.get_parameter("hardware").value == "real":
+            raise UserMistake("parameter replay: expected none with real hardware, whose joints are not recorded ones")
+        return replays
+
+    def _start_as_recorded(self, core: ChunkExecutor) -> None:
+        """In a replay the first command is the recorded one, where there is one."""
+        now_ns = self._now_ns()
+        sample = self._recorded.newest_until(self._stamps.to_ros(now_ns)) if self._recorded is not None else None
+        if sample is not None:
+            core.measured(now_ns, joints_of_command(sample.value, self._contract.robot))
 
     def stop(self) -> None:
         """Brakes to rest; returns when the arm's command is at rest."""
@@ -242,6 +267,8 @@ class ChunkExecutorNode(ManagedNode):
         for topic in (contract.robot.joint_states_topic,) if self._real is None else self._real.joint_states:
             subscribe(JointState, topic, self._on_joint_states, qos.STEPPED if stepped else qos.SENSOR)
         subscribe(JointTrajectory, CHUNK_TOPIC, self._on_chunk, qos.CHUNK)
+        if self._recorded is not None:
+            subscribe(JointTrajectory, REFERENCE_TOPIC, self._on_recorded, qos.RECORDED)
         if stepped:
             subscribe(DiagnosticArray, STEP_TOPIC, self._on_step, qos.STEPPED)
         else:
@@ -272,6 +299,18 @@ class ChunkExecutorNode(ManagedNode):
         self._tell(lambda core: core.measured(stamp_ns, positions))
         if self._stepped is not None:
             self._stepped.ledger.arrived(self._stepped.topic, messages.nanoseconds(message.header.stamp))
+            self._tick_when_complete(self._stepped)
+
+    def _on_recorded(self, message: JointTrajectory) -> None:
+        assert self._recorded is not None
+        try:
+            command = messages.command_from_message(message, self._contract.robot)
+        except messages.BadMessage as error:
+            self._count_bad(f"{REFERENCE_TOPIC}: {error}")
+            return
+        self._recorded.push(command.stamp_ns, command)
+        if self._stepped is not None:
+            self._stepped.ledger.arrived(self.resolve_topic_name(REFERENCE_TOPIC), command.stamp_ns)
             self._tick_when_complete(self._stepped)
 
     def _on_step(self, message: DiagnosticArray) -> None:

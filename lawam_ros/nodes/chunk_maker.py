@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from lawam_ros.contract.load import Contract
@@ -74,6 +74,8 @@ class ChunkMaker:
         self.missing = ""
         """Why the last ``make`` gave nothing."""
         self.steps = StepTimes()
+        self.recorded_ns: Mapping[int, int] = {}
+        """In a replay: instants of observations as published -> as recorded, which is what their noise depends on."""
 
     def report(self) -> dict[str, object]:
         """For /diagnostics: the delay a chunk is conditioned on, the kind of its prefix, and the steps from exposure to command."""
@@ -96,7 +98,8 @@ class ChunkMaker:
         clock.done("preparation", self._now_ns())
         committed = self._committed(aligned.stamp_ns, status)
         clock.done("reference", self._now_ns())
-        inference = self._policy.look(observation, noise_seed(self._settings.seed, aligned.stamp_ns), committed)
+        recorded_ns = self.recorded_ns.get(aligned.stamp_ns, aligned.stamp_ns)
+        inference = self._policy.look(observation, noise_seed(self._settings.seed, recorded_ns), committed)
         self._chunk_ms.append((time.monotonic() - began_s) * 1e3)
         if self._settings.added_delay_s > 0.0 and self._settings.stepped_latency_s is None:
             time.sleep(self._settings.added_delay_s)
@@ -156,7 +159,7 @@ class ChunkMaker:
     def _reference_at(self, stamp_ns: int) -> Reference | None:
         """Commanded rows at the observation's instant."""
         stepped = self._settings.stepped_latency_s is not None
-        return self._commanded.at(stamp_ns, self._settings.stepped_timeout_s if stepped else _REFERENCE_WAIT_S, exact=stepped)
+        return self._commanded.at(stamp_ns, self._settings.stepped_timeout_s if stepped else _REFERENCE_WAIT_S, settled=stepped)
 
     def _too_late(self, inference: Inference, clock: StepClock) -> bool:
         """A chunk whose exact prefix ends before it could be used: the arm would leave it. The next one is conditioned on the new delay."""

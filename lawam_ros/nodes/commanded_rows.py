@@ -40,24 +40,25 @@ class CommandedRows:
         with self._news:
             self._news.notify_all()
 
-    def at(self, stamp_ns: int, wait_s: float, exact: bool) -> Reference | None:
+    def at(self, stamp_ns: int, wait_s: float, settled: bool) -> Reference | None:
         """Rows ``x y z qx qy qz qw gripper`` per arm; usually there already, waited for when the executor is behind, None after ``wait_s``.
 
-        exact: only an opening commanded at this very instant will do, as in lock step.
+        settled: only once a command of this instant or later is there, as in lock step, where the answer must not depend on who is quicker.
         """
         deadline = time.monotonic() + wait_s
         with self._news:
             while True:
                 left_s = deadline - time.monotonic()
                 # Interpolated, or in the end the newest before.
-                rows = self._rows(stamp_ns, exact, skew_s=0.0 if left_s > 0.0 else self._skew_s)
+                rows = self._rows(stamp_ns, settled, skew_s=0.0 if left_s > 0.0 else self._skew_s)
                 if rows is not None or left_s <= 0.0:
                     return rows
                 self._news.wait(left_s)
 
-    def _rows(self, stamp_ns: int, exact: bool, skew_s: float) -> Reference | None:
-        gripper = self._grippers.newest_until(stamp_ns)
-        if gripper is None or (exact and gripper.stamp_ns != stamp_ns):  # the one of this instant is on its way
+    def _rows(self, stamp_ns: int, settled: bool, skew_s: float) -> Reference | None:
+        pair = self._grippers.around(stamp_ns)
+        gripper = pair[0] if pair else None if settled else self._grippers.newest_until(stamp_ns)
+        if gripper is None:
             return None
         poses = {arm: pose_at(buffer, stamp_ns, skew_s) for arm, buffer in self._poses.items()}
         rows = {

@@ -21,7 +21,7 @@ from lawam_ros.contract.errors import EnvironmentLacks, LawamError, UserMistake
 from lawam_ros.contract.load import Contract
 from lawam_ros.contract.recorded_topics import RUN_INFO_TOPIC
 from lawam_ros.contract.records import ActionChunk, Subgoal
-from lawam_ros.control.lock_step import FAILED, INFER, LookRule
+from lawam_ros.control.lock_step import FAILED, INFER, LookRule, PlannedLooks
 from lawam_ros.control.stream_rate import StreamRate
 from lawam_ros.nodes import messages, qos
 from lawam_ros.nodes.camera_input import CameraInputs, in_words
@@ -29,8 +29,9 @@ from lawam_ros.nodes.chunk_maker import ChunkMaker, MakerSettings
 from lawam_ros.nodes.commanded_rows import CommandedRows
 from lawam_ros.nodes.images import ImageMessage, image_type
 from lawam_ros.nodes.lock_step import LATENCY, LOCKSTEP, OBSERVED_TOPIC, STEP_TOPIC, TIMEOUT, step_from_message
-from lawam_ros.nodes.managed import ManagedNode, run
+from lawam_ros.nodes.managed import InputMissing, ManagedNode, run
 from lawam_ros.nodes.parameters import Parameter
+from lawam_ros.nodes.replay_inputs import LOOKS_TOPIC, REPLAY, check_replay, commanded_topic, looks_from_message
 from lawam_ros.nodes.run_info import run_info
 from lawam_ros.nodes.status import ExecutorStatus, status_from_message
 from lawam_ros.nodes.stepped_looks import SteppedLooks
@@ -54,7 +55,7 @@ RTC = Parameter("rtc", True, "Real-time chunking: a chunk continues what will ha
 SEED = Parameter("seed", 0, "Seed of the noise; the same seed and stamps give the same chunks.", low=0, high=2**31 - 1)
 THREADS = Parameter("torch_threads", 1, "CPU threads of the model; leave cores to the executor.", low=1, high=64)
 ADDED_DELAY = Parameter("added_delay_s", 0.0, "Wait before each chunk is published, to try slow policies.", low=0.0, high=30.0)
-TABLE = (CHECKPOINT, DEVICE, PRECISION, RTC, SEED, THREADS, ADDED_DELAY, LOCKSTEP, LATENCY, TIMEOUT)
+TABLE = (CHECKPOINT, DEVICE, PRECISION, RTC, SEED, THREADS, ADDED_DELAY, LOCKSTEP, LATENCY, TIMEOUT, REPLAY)
 
 _HEARTBEAT_S = 0.05
 _LOOK_S = 0.01
@@ -80,6 +81,7 @@ class PolicyNode(ManagedNode):
         self._not_aligned = 0
         self._cameras: CameraInputs | None = None
         self._troubled: list[list[str]] = [[], []]
+        self._planned: dict[int, int] | None = None
 
     def setup(self) -> None:
         contract = self._contract = self.contract()
@@ -106,18 +108,24 @@ class PolicyNode(ManagedNode):
         subscribe = self.create_subscription
         subscribe(JointState, robot.joint_states_topic, self._on_joint_states, qos.STEPPED if self._lockstep else qos.SENSOR)
         subscribe(DiagnosticArray, "lawam/status", self._on_status, qos.STEPPED_STATUS if self._lockstep else qos.LATCHED)
-        subscribe(JointTrajectory, "lawam/reference", self._on_reference, qos.REFERENCE)
+        replay = self._replay = check_replay(str(self.get_parameter("replay").value))
+        commands_qos = qos.RECORDED if replay else qos.REFERENCE
+        subscribe(JointTrajectory, commanded_topic("lawam/reference", replay), self._on_reference, commands_qos)
         for name in names:
             camera, profile = robot.camera(name), qos.STEPPED if self._lockstep else qos.IMAGE_IN
             subscribe(image_type(camera), camera.topic, self._image_callback(name), profile)
         for arm in robot.arms:
-            topic = f"lawam/reference_pose/{arm.name}"
-            subscribe(PoseStamped, topic, self._commanded.pose_callback(arm.name), qos.REFERENCE)
+            topic = commanded_topic(f"lawam/reference_pose/{arm.name}", replay)
+            subscribe(PoseStamped, topic, self._commanded.pose_callback(arm.name), commands_qos)
+        latency_ns, period_ns = (
+            round(s * 1e9) for s in (float(self.get_parameter("lockstep_latency_s").value), task.policy.replan_period_s)
+        )
+        self._rule = PlannedLooks(LookRule(latency_ns, period_ns))
+        if replay:
+            subscribe(String, LOOKS_TOPIC, self._on_planned_looks, qos.LATCHED)
         if self._lockstep:
-            latency_s = float(self.get_parameter("lockstep_latency_s").value)
-            latency_ns, period_ns = round(latency_s * 1e9), round(task.policy.replan_period_s * 1e9)
             primary = self._topics[f"camera {task.policy.primary_cameras[0]}"]
-            self._looks = SteppedLooks(primary, self._topics.values(), LookRule(latency_ns, period_ns))
+            self._looks = SteppedLooks(primary, self._topics.values(), self._rule)
             self._observed = self.create_publisher(Header, OBSERVED_TOPIC, qos.STEPPED)
             subscribe(DiagnosticArray, STEP_TOPIC, self._on_step, qos.STEPPED)
         self._tell_what_runs(checkpoint)
@@ -141,6 +149,8 @@ class PolicyNode(ManagedNode):
         return ChunkMaker(contract, self._policy, cameras, self._commanded, settings, self._publish_chunk, self._now_ns)
 
     def start(self) -> None:
+        if self._replay and self._planned is None:
+            raise InputMissing(f"{LOOKS_TOPIC}: the player is not there yet")
         sys.setswitchinterval(0.0005)  # the worker must not wait 5 ms for the thread that hears messages, nor the heartbeat for either
         self._running.set()
         self._threads = [
@@ -226,6 +236,18 @@ class PolicyNode(ManagedNode):
         self._rates["reference"].heard(self._now_ns())
         self._commanded.command(command)
 
+    def _on_planned_looks(self, message: String) -> None:
+        """The observations that the recorded policy looked at, and no others."""
+        try:
+            looks = looks_from_message(message)
+        except messages.BadMessage as error:
+            self.get_logger().warning(f"{LOOKS_TOPIC} dropped: {error}")
+            return
+        self._rule.frames = frozenset(look.frame_ns for look in looks)
+        self._planned = {look.observation_ns: look.recorded_ns for look in looks}
+        if self._maker is not None:
+            self._maker.recorded_ns = self._planned
+
     def _on_status(self, message: DiagnosticArray) -> None:
         try:
             self._status = status_from_message(message)
@@ -291,7 +313,9 @@ class PolicyNode(ManagedNode):
                 self._wait(f"{JOINT_STATES} (topic {self._topics[JOINT_STATES]}): without {', '.join(absent)}")
                 continue
             self._waiting_for, self._waiting_since_s = "", None
-            if not due(aligned.stamp_ns, last_look_ns, period_ns, status.epoch_stamp_ns):
+            if self._planned and aligned.stamp_ns not in self._planned:
+                continue
+            if not due(aligned.stamp_ns, last_look_ns, 1 if self._planned else period_ns, status.epoch_stamp_ns):
                 continue
             last_look_ns = aligned.stamp_ns
             self._one_chunk(aligned, status)

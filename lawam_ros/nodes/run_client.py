@@ -12,8 +12,6 @@ import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
-from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState
 from numpy.typing import NDArray
 from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.msg import ParameterType, ParameterValue
@@ -23,7 +21,6 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header, String
-from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from lawam_ros.contract.errors import LawamError
@@ -32,11 +29,10 @@ from lawam_ros.contract.recorded_topics import RECORDER_READY_TOPIC
 from lawam_ros.contract.records import ActionChunk, JointCommand
 from lawam_ros.nodes import messages, qos
 from lawam_ros.nodes.calls import call_service
+from lawam_ros.nodes.executor_client import SERVICE_S, ExecutorClient
 from lawam_ros.nodes.images import ImageMessage, image_to_rgb, image_type
 from lawam_ros.nodes.status import ExecutorStatus, status_from_message
 from lawam_ros.observe.image import BadImage
-
-_SERVICE_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -79,6 +75,7 @@ class RunClient:
         self._node = rclpy.create_node("lawam_run", context=self._context, namespace=namespace)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
+        self._services = ExecutorClient(self._node)
         self._on_command = on_command
         self.status: ExecutorStatus | None = None
         self.world: WorldReport | None = None
@@ -105,25 +102,24 @@ class RunClient:
         self._node.destroy_node()
         rclpy.try_shutdown(context=self._context)
 
-    def transition(self, transition: int) -> bool:
-        """Ask the executor for one lifecycle transition; whether it was made."""
-        request = ChangeState.Request(transition=Transition(id=transition))
-        return bool(call_service(self._node, ChangeState, "chunk_executor/change_state", request, _SERVICE_S).success)
-
     def configure_executor(self) -> bool:
-        return self.transition(Transition.TRANSITION_CONFIGURE)
+        return self._services.configure()
 
     def activate_executor(self) -> bool:
-        return self.transition(Transition.TRANSITION_ACTIVATE)
+        return self._services.activate()
 
     def deactivate_executor(self) -> bool:
-        return self.transition(Transition.TRANSITION_DEACTIVATE)
+        return self._services.deactivate()
+
+    def transition(self, transition: int) -> bool:
+        """Ask the executor for one lifecycle transition; whether it was made."""
+        return self._services.transition(transition)
 
     def reset_world(self, seed: int) -> None:
         """Put the simulated world to the start of an episode and forget what was seen of the last one."""
         value = ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=int(seed))
         request = SetParameters.Request(parameters=[ParameterMessage(name="seed", value=value)])
-        reply = call_service(self._node, SetParameters, "sim/set_parameters", request, _SERVICE_S)
+        reply = call_service(self._node, SetParameters, "sim/set_parameters", request, SERVICE_S)
         if not reply.results[0].successful:
             raise LawamError(f"the simulation refused seed {seed}: {reply.results[0].reason}")
         done, text = self.trigger("sim/reset")
@@ -134,8 +130,7 @@ class RunClient:
 
     def trigger(self, service: str) -> tuple[bool, str]:
         """Call a Trigger service such as ``chunk_executor/reset``: whether it succeeded, and its message."""
-        reply = call_service(self._node, Trigger, service, Trigger.Request(), _SERVICE_S)
-        return bool(reply.success), str(reply.message)
+        return self._services.trigger(service)
 
     def publish_chunk(self, chunk: ActionChunk) -> None:
         """Offer a chunk as if this were the policy."""

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 
-from lawam_ros.control.lock_step import INFER, SKIP, LookRule, StepLedger
+from lawam_ros.control.lock_step import INFER, SKIP, LookRule, PlannedLooks, StepLedger
 from lawam_ros.nodes.status import ExecutorStatus
 
 _KEPT = 64
@@ -15,7 +15,7 @@ class SteppedLooks:
     One thread; stamps are int ns of stepped time.
     """
 
-    def __init__(self, primary_topic: str, topics: Iterable[str], rule: LookRule) -> None:
+    def __init__(self, primary_topic: str, topics: Iterable[str], rule: LookRule | PlannedLooks) -> None:
         self._primary = primary_topic
         self._ledger = StepLedger(topics)
         self._rule = rule

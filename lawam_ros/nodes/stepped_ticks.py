@@ -1,7 +1,7 @@
 """The executor's side of lock step: when a step may be ticked, and when a chunk that has arrived is released."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from lawam_ros.contract.records import ActionChunk
 from lawam_ros.control.lock_step import StepLedger
@@ -11,11 +11,11 @@ SILENT_S = 2.0
 
 
 class SteppedTicks:
-    """Stamps are int ns of stepped time. topic: resolved name of joint_states, the only input a step lists for the executor."""
+    """Stamps are int ns of stepped time. topic: resolved name of joint_states; further: of what else a step may list for the executor."""
 
-    def __init__(self, topic: str, latency_ns: int) -> None:
+    def __init__(self, topic: str, latency_ns: int, further: Iterable[str] = ()) -> None:
         self.topic = topic
-        self.ledger = StepLedger([topic])
+        self.ledger = StepLedger([topic, *further])
         self.ticked_ns: int | None = None
         self.judged_ns = -1
         self._latency_ns = latency_ns

@@ -37,10 +37,10 @@ class TimeOwner:
         """Whether time may move: the executor is in any state but INACTIVE."""
         return self.status is not None and self.status.state != "INACTIVE"
 
-    def frame(self, stamp_ns: int) -> None:
-        """A primary frame of this stamp is about to be published."""
+    def frame(self, stamp_ns: int, observation_ns: int | None = None) -> None:
+        """A primary frame of this stamp is about to be published. observation_ns: see ``TimeGate.frame``."""
         with self._heard:
-            self._gate.frame(stamp_ns)
+            self._gate.frame(stamp_ns, observation_ns)
 
     def forget(self) -> None:
         """A new episode begins."""

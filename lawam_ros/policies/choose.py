@@ -5,6 +5,7 @@ from pathlib import Path
 from lawam_ros.contract.errors import UserMistake
 from lawam_ros.contract.load import Contract
 from lawam_ros.contract.paths import assets_dir
+from lawam_ros.data.bag_reader import is_bag
 from lawam_ros.model.hub import Download, hub_folder, is_hub_name
 from lawam_ros.policies.interface import Policy
 from lawam_ros.policies.remote.address import is_remote, remote_address
@@ -46,8 +47,8 @@ def check_checkpoint(text: str) -> None:
 
 
 def choose_policy(checkpoint: str, contract: Contract, device: str, precision: str = AUTO) -> Policy:
-    """Policy of a checkpoint as in :func:`find_checkpoint`, of ``recorded:<dataset folder>#<episode>`` for playback, of a server at ``ws://``,
-    ``http://`` or ``tcp://host:port``, or of ``hold``.
+    """Policy of a checkpoint as in :func:`find_checkpoint`, of ``recorded:<dataset folder>#<episode>`` or ``recorded:<bag>``, of a
+    server at ``ws://``, ``http://`` or ``tcp://host:port``, or of ``hold``.
 
     precision: a plan of ``model/fast/precision.py``, or ``auto``: bfloat16 on CUDA, float32 elsewhere. Raises UserMistake, and
     EnvironmentLacks for a hub that cannot be reached.
@@ -60,8 +61,12 @@ def choose_policy(checkpoint: str, contract: Contract, device: str, precision: s
         from lawam_ros.policies.recorded import RecordedPolicy
 
         folder, _, episode = checkpoint.removeprefix(RECORDED).partition("#")
+        if not episode and is_bag(Path(folder)):
+            from lawam_ros.policies.recorded_bag import RecordedChunks
+
+            return RecordedChunks(Path(folder), contract)
         if not folder or not Path(folder).is_dir() or not (episode or "0").isdecimal():
-            raise UserMistake(f"expected recorded:<dataset folder>#<episode number>, got {checkpoint!r}")
+            raise UserMistake(f"expected recorded:<dataset folder>#<episode number> or recorded:<bag>, got {checkpoint!r}")
         return RecordedPolicy(Path(folder), int(episode or "0"), contract)
     if is_remote(checkpoint):
         from lawam_ros.policies.remote.remote_policy import remote_policy

@@ -47,7 +47,7 @@ ROOMS = {
     "bringup": room("contract", "launch launch_ros ament_index_python"),
     "cli": room(
         "contract observe control viz data model policies serving training sim nodes bringup",
-        f"rclpy ament_index_python supervisor tqdm torch cv2 matplotlib mujoco av yaml {MESSAGES}",
+        f"rclpy ament_index_python supervisor pytest tqdm torch cv2 matplotlib mujoco av yaml {MESSAGES}",
     ),
 }
 # They run foreign code from data, break the CPU build of torch, or do what the package does itself.

@@ -59,7 +59,18 @@ def console_scripts() -> dict[str, str]:
 
 
 def test_the_executables_are_the_names_fixed_once() -> None:
-    assert set(console_scripts()) == {"lawam", "policy", "chunk_executor", "subgoal_view", "sim", "mock", "recorder", "viewer", "x1_bridge"}
+    assert set(console_scripts()) == {
+        "lawam",
+        "policy",
+        "chunk_executor",
+        "subgoal_view",
+        "sim",
+        "mock",
+        "recorder",
+        "player",
+        "viewer",
+        "x1_bridge",
+    }
 
 
 @pytest.mark.parametrize(("script", "target"), console_scripts().items())

@@ -1,0 +1,85 @@
+"""Golden recordings through the real nodes again: as recorded, the same every time, and a changed policy is noticed."""
+
+from pathlib import Path
+
+import pytest
+
+from lawam_ros.cli.main import main
+from lawam_ros.data.bag_reader import Bag
+from lawam_ros.data.bag_writer import BagWriter
+
+BAGS = Path(__file__).resolve().parents[1] / "data" / "bags"
+RECORDED = ("--policy", "recorded")
+
+
+def rows(report) -> dict[str, dict]:
+    return {row["name"]: row for row in report["rows"]}
+
+
+def test_a_golden_run_is_as_recorded_bit_for_bit(lawam_replay):
+    report = lawam_replay(BAGS / "pick_place", *RECORDED)
+    assert report["identical"] and not report["problems"]
+    compared, recorded = rows(report)["chunks"]["count"].split(" of ")
+    assert compared == recorded and int(recorded) > 5
+
+
+def test_half_the_speed_gives_the_same_commands_and_so_do_stops_and_resets(lawam_replay):
+    report = lawam_replay(BAGS / "operator", *RECORDED, "--throttle", "0.5")
+    assert report["identical"]
+    assert rows(report)["stops"]["count"] == "requested"
+
+
+@pytest.mark.long
+def test_three_times_and_at_half_speed_the_commands_have_the_same_hash(lawam_replay):
+    hashes = {lawam_replay(BAGS / "drawer", *RECORDED, *more)["command_hash"] for more in ((), (), (), ("--throttle", "0.5"))}
+    assert len(hashes) == 1
+
+
+def test_a_changed_answer_of_the_policy_is_a_regression(lawam_replay):
+    """The chunks of another run for the observations of this one."""
+    golden, other = BAGS / "pick_place", BAGS / "operator"
+    report = lawam_replay(golden, "--checkpoint", f"recorded:{other}", may_differ=True)
+    assert report["regression"]
+    assert not rows(report)["chunks, position"]["good"] or not rows(report)["chunks"]["good"]
+    assert "REGRESSION" in report["text"] and "MISSED" in report["text"]
+
+
+@pytest.mark.long
+def test_in_real_time_chunks_are_as_recorded(lawam_replay):
+    report = lawam_replay(BAGS / "pick_place", *RECORDED, "--rate", "1")
+    assert report["mode"] == "real time, rate 1"
+    assert rows(report)["chunks, position"]["worst"] == 0.0
+
+
+def test_a_bag_of_another_recorder_replays_as_sqlite3_under_other_names(lawam_replay, tmp_path):
+    """What only this package records is not there: nothing is compared, everything is driven."""
+    names = {
+        "/joint_states": "/robot/joint_states",
+        "/camera/front/image_raw/compressed": "/base_cam/color/compressed",
+        "/camera/wrist/image_raw/compressed": "/hand_cam/color/compressed",
+    }
+    with Bag(BAGS / "pick_place") as bag, BagWriter(tmp_path / "foreign", "sqlite3") as writer:
+        for name, new in names.items():
+            writer.add_topic(new, bag.topics[name].type)
+        for message in bag.messages(names):
+            writer.write(names[message.topic], message.received_ns, message.raw)
+    remap = [f"--remap={new}:={old.strip('/')}" for old, new in names.items() if "camera" in old]
+    report = lawam_replay(tmp_path / "foreign", "--task", "franka_pick_place", "--checkpoint", "hold", *remap)
+    assert report["episodes"] == 1 and len(report["command_hash"]) == 32
+    assert "the recording has no chunks: nothing to compare them with" in report["notes"]
+    assert "chunks start from the new commands" in report["notes"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["/nowhere"], "expected a bag"),
+        ([str(BAGS / "pick_place"), "--rate", "fast"], "--rate: expected lockstep or a number"),
+        ([str(BAGS / "pick_place"), "--policy", "remote"], "--policy remote: expected the address"),
+        ([str(BAGS / "pick_place"), "--remap", "/a"], "THEIRS:=OURS"),
+        ([str(BAGS / "pick_place"), "--throttle", "0"], "--throttle: expected a share"),
+    ],
+)
+def test_mistakes_are_one_sentence(capsys, arguments, sentence):
+    assert main(["replay", *arguments]) == 2
+    assert sentence in capsys.readouterr().err
