@@ -1,0 +1,74 @@
+"""Frames of one demonstration out of a bag, through the stream that aligns live messages too."""
+
+from collections.abc import Iterator
+
+from lawam_ros.contract.robot import Robot
+from lawam_ros.contract.wire import BadMessage, command_from_message, joint_positions, pose_from_message
+from lawam_ros.data import cdr_stamp
+from lawam_ros.data.bag_cuts import Span
+from lawam_ros.data.bag_reader import Bag, BagMessage
+from lawam_ros.data.bag_streams import BagStreams
+from lawam_ros.data.recorded_run import input_stamps
+from lawam_ros.observe.frame_stream import Frame, FrameStream
+
+_LATE_NS = 2_000_000_000
+"""How much later than its stamp a message may have been recorded."""
+
+
+def has_commands(streams: BagStreams, robot: Robot) -> bool:
+    """Whether the recording tells what the arms were commanded."""
+    return streams.reference is not None and len(streams.poses) == len(robot.arms)
+
+
+class BagFrames:
+    """Iterate once. ``problem``: why the frames ended before the span did, or what had to be left out; empty when all is well."""
+
+    def __init__(self, bag: Bag, streams: BagStreams, robot: Robot, span: Span, rate_hz: float) -> None:
+        self._bag, self._streams, self._robot, self._span = bag, streams, robot, span
+        self._arms = [arm.name for arm in robot.arms] if has_commands(streams, robot) else []
+        self._inputs = input_stamps(streams, robot)
+        self._poses = {topic.name: arm for arm, topic in streams.poses.items()} if self._arms else {}
+        self._reference = streams.reference.name if streams.reference and self._arms else ""
+        self._frames: FrameStream[BagMessage] = FrameStream(list(streams.cameras), self._arms, rate_hz, robot.budgets)
+        self._damaged = 0
+
+    @property
+    def problem(self) -> str:
+        if self._frames.fault:
+            return self._frames.fault
+        return f"{self._damaged} damaged messages" if self._damaged else ""
+
+    def __iter__(self) -> Iterator[Frame[BagMessage]]:
+        start_ns, end_ns = self._span
+        for message in self._bag.messages({*self._inputs, *self._poses, self._reference} - {""}):
+            stamp_ns = self._fed(message)
+            yield from self._frames.ready()
+            if self._frames.fault or (stamp_ns is not None and stamp_ns > end_ns + _LATE_NS):
+                return
+        yield from self._frames.ready(ended=True)
+
+    def _fed(self, message: BagMessage) -> int | None:
+        """Stamp of a message, handed on where it lies in the span."""
+        start_ns, end_ns = self._span
+        try:
+            if message.topic in self._inputs:
+                stream, judge = self._inputs[message.topic]
+                stamp_ns = judge.take(message.raw)
+                if stamp_ns is None or not start_ns <= stamp_ns <= end_ns:
+                    return stamp_ns
+                if stream in self._streams.cameras:
+                    self._frames.image(stream, stamp_ns, message)
+                else:
+                    self._frames.joints(stamp_ns, joint_positions(self._bag.decode(message)))
+                return stamp_ns
+            stamp_ns = cdr_stamp.stamp_ns(message.raw)
+            if start_ns <= stamp_ns <= end_ns:
+                decoded = self._bag.decode(message)
+                if message.topic == self._reference:
+                    self._frames.openings(stamp_ns, command_from_message(decoded, self._robot).gripper_m)
+                else:
+                    self._frames.pose(self._poses[message.topic], stamp_ns, pose_from_message(decoded))
+            return stamp_ns
+        except BadMessage:
+            self._damaged += 1
+            return None

@@ -1,0 +1,164 @@
+"""The same frames live, from the bag and from the dataset made of it; and recordings cut, damaged, resumed, and made anew."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 messages are not installed")
+
+from geometry_msgs.msg import PoseStamped
+from rclpy.serialization import deserialize_message
+from sensor_msgs.msg import CompressedImage, JointState
+from trajectory_msgs.msg import JointTrajectory
+
+from lawam_ros.cli.frame_rows import JOINTS, STAMP, chains_of, destinations, frame_rows
+from lawam_ros.cli.main import main
+from lawam_ros.contract.load import load_contract
+from lawam_ros.data.bag_cuts import marked_spans, moving_spans
+from lawam_ros.data.bag_reader import Bag
+from lawam_ros.data.bag_writer import BagWriter
+from lawam_ros.data.episode_schema import ACTION, IMAGE_PREFIX, REFERENCE, STATE
+from lawam_ros.data.lerobot_reader import LeRobotDataset
+from lawam_ros.nodes import messages
+from lawam_ros.nodes.images import image_to_rgb
+from lawam_ros.observe.frame_stream import FrameStream
+
+BAG = Path(__file__).resolve().parents[2] / "data" / "bags" / "pick_place"
+CONTRACT = load_contract(
+    "franka_pick_place", overrides=[f"robot.cameras.{c}.topic=camera/{c}/image_raw/compressed" for c in ("front", "wrist")]
+)
+CAMERAS = ("front", "wrist")
+TYPES = {
+    "/joint_states": JointState,
+    "/lawam/reference": JointTrajectory,
+    "/lawam/reference_pose/arm": PoseStamped,
+    **{f"/camera/{name}/image_raw/compressed": CompressedImage for name in CAMERAS},
+}
+
+
+def converted(source: Path, out: Path, *arguments: str) -> dict:
+    code = main(["convert", str(source), "--to", "lerobot-v3", "--out", str(out), *arguments, "--json"])
+    return {"code": code}
+
+
+def heard_live(span: tuple[int, int]):
+    """The messages as a node gets them: by ROS's own classes, topic after topic as a transport may deliver them, not in the bag's order."""
+    stream: FrameStream = FrameStream(CAMERAS, ["arm"], CONTRACT.task.policy.action_hz, CONTRACT.robot.budgets)
+    with Bag(BAG) as bag:
+        heard = [(m.topic, deserialize_message(m.raw, TYPES[m.topic])) for m in bag.messages(TYPES)]
+    batches = [heard[start : start + 40] for start in range(0, len(heard), 40)]
+    newest: dict[str, int] = {}
+    frames = []
+    for batch in batches:
+        for topic, message in sorted(batch, key=lambda one: one[0], reverse=True):
+            stamp_ns = messages.nanoseconds(message.header.stamp)
+            if stamp_ns <= newest.get(topic, -1) or not span[0] <= stamp_ns <= span[1]:
+                continue
+            newest[topic] = stamp_ns
+            if topic == "/joint_states":
+                stream.joints(stamp_ns, messages.joint_positions(message))
+            elif topic == "/lawam/reference":
+                stream.openings(stamp_ns, messages.command_from_message(message, CONTRACT.robot).gripper_m)
+            elif topic.startswith("/lawam/reference_pose"):
+                stream.pose("arm", stamp_ns, messages.pose_from_message(message))
+            else:
+                stream.image(topic.split("/")[2], stamp_ns, message)
+        frames += list(stream.ready())
+    return frames + list(stream.ready(ended=True))
+
+
+@pytest.fixture(scope="module")
+def lossless(tmp_path_factory: pytest.TempPathFactory) -> LeRobotDataset:
+    out = tmp_path_factory.mktemp("parity") / "set"
+    assert converted(BAG, out, "--lossless")["code"] == 0
+    return LeRobotDataset(out)
+
+
+def test_live_bag_and_dataset_hold_the_same_frames_bit_for_bit(lossless: LeRobotDataset) -> None:
+    stored = lossless.rows(0)
+    span = (int(stored[STAMP][0, 0]), int(stored[STAMP][-1, 0]) + 60_000_000)
+    live = heard_live(span)
+    live = live[: len(stored[STAMP])]
+    rows = frame_rows(CONTRACT, chains_of(CONTRACT), live)
+    assert len(live) > 50
+    np.testing.assert_array_equal(stored[STAMP], rows[STAMP])
+    np.testing.assert_array_equal(stored[JOINTS], rows[JOINTS])
+    for key in (STATE, REFERENCE):
+        np.testing.assert_array_equal(stored[key], rows[key].astype(np.float32))
+    np.testing.assert_array_equal(stored[ACTION][:-1, :7], stored[REFERENCE][1:, :7])
+    np.testing.assert_array_equal(stored[ACTION][:-1, :7], rows[ACTION][:-1, :7].astype(np.float32))
+    np.testing.assert_array_equal(stored["frame_index"], np.arange(len(live)))
+    for name in CAMERAS:
+        for frame, pixels in zip(live, lossless.frames_of(0, IMAGE_PREFIX + name), strict=True):
+            np.testing.assert_array_equal(image_to_rgb(frame.observation.images[name], CONTRACT.robot.camera(name)), pixels)
+
+
+def test_ordinary_videos_are_close(lossless: LeRobotDataset, tmp_path: Path) -> None:
+    assert converted(BAG, tmp_path / "set")["code"] == 0
+    dataset = LeRobotDataset(tmp_path / "set")
+    for name in CAMERAS:
+        pairs = zip(dataset.frames_of(0, IMAGE_PREFIX + name), lossless.frames_of(0, IMAGE_PREFIX + name), strict=True)
+        errors = [np.mean((a.astype(float) - b) ** 2) for a, b in pairs]
+        assert 10 * np.log10(255**2 / np.mean(errors)) >= 35.0
+
+
+def test_a_dataset_becomes_bags_from_which_the_same_dataset_is_made(lossless: LeRobotDataset, tmp_path: Path) -> None:
+    assert main(["convert", str(lossless.root), "--to", "bag", "--out", str(tmp_path / "bags")]) == 0
+    again = tmp_path / "again"
+    assert converted(tmp_path / "bags" / "episode_00000", again, "--lossless", "--task", "franka_pick_place")["code"] == 0
+    first, second = lossless.rows(0), LeRobotDataset(again).rows(0)
+    count = len(second[STAMP])
+    assert count >= len(first[STAMP]) - 1
+    for key in (STAMP, JOINTS, STATE):
+        np.testing.assert_array_equal(first[key][:count], second[key])
+
+
+def test_damaged_demonstrations_are_left_out_and_named_and_the_rest_is_converted(tmp_path: Path, capsys) -> None:
+    """Two marked demonstrations; in the second one a camera falls silent for a second."""
+    with Bag(BAG) as bag, BagWriter(tmp_path / "marked") as writer:
+        entries = list(bag.messages({*TYPES, "/lawam/run_info"}))
+        for name in {m.topic: m.type for m in entries}.items():
+            writer.add_topic(*name)
+        writer.add_topic("/lawam/episode", "std_msgs/msg/String")
+        text = writer.message_class("std_msgs/msg/String")
+        count = len(entries)
+        marks = {count // 10: "start", count // 2: "end", count // 2 + 5: "start", count - 5: "end"}
+        for index, m in enumerate(entries):
+            if index in marks:
+                writer.write_message("/lawam/episode", m.received_ns, text(marks[index]))
+            silent = count * 6 // 10 < index < count * 9 // 10
+            if not (silent and "wrist" in m.topic):
+                writer.write(m.topic, m.received_ns, m.raw)
+    assert converted(tmp_path / "marked", tmp_path / "set")["code"] == 0
+    said = capsys.readouterr().out
+    summary = json.loads(said.splitlines()[-1])
+    assert summary["episodes"] == 1
+    (name, reason) = summary["skipped"][-1]
+    assert name == "marked#1" and "camera wrist" in reason
+    assert f"left out: {name}: {reason}" in said
+    assert converted(tmp_path / "marked", tmp_path / "set")["code"] == 2, "not empty"
+    assert converted(tmp_path / "marked", tmp_path / "set", "--resume")["code"] == 0
+    assert len(LeRobotDataset(tmp_path / "set")) == 1
+
+
+def test_marks_cut_a_recording() -> None:
+    whole = (0, 1000)
+    assert marked_spans([(10, "start"), (50, "end"), (60, "start"), (90, "discard"), (95, "start")], whole) == [(10, 50), (95, 1000)]
+    assert marked_spans([(10, "start"), (50, "start"), (80, "end"), (85, "end")], whole) == [(10, 50), (50, 80)]
+
+
+def test_pauses_cut_a_recording() -> None:
+    second = 1_000_000_000
+    positions, angle = [], 0.0
+    for k in range(0, 60):  # 6 s: still, moving for 2 s, still for 2 s, moving
+        angle += 0.02 if 10 <= k < 30 or k >= 50 else 0.0
+        positions.append((k * second // 10, [angle, 0.0]))
+    spans = moving_spans(positions, (0, 6 * second), pause_s=1.0)
+    assert [(round(a / second, 1), round(b / second, 1)) for a, b in spans] == [(0.9, 2.9), (4.9, 5.9)]
+
+
+def test_an_action_names_the_opening_a_gripper_moves_to() -> None:
+    openings = np.array([0.08, 0.08, 0.06, 0.04, 0.04, 0.04, 0.06, 0.08])
+    np.testing.assert_array_equal(destinations(openings), [0.08, 0.04, 0.04, 0.04, 0.04, 0.08, 0.08, 0.08])
