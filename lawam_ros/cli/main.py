@@ -11,7 +11,7 @@ from lawam_ros.contract.errors import LawamError
 EXIT_INTERRUPTED = 130
 """What a shell expects of a program that SIGINT ended."""
 
-_COMMANDS = ("demo", "evaluate", "replay", "data", "train", "parity", "inspect_checkpoint", "view", "bench", "serve")
+_COMMANDS = ("demo", "evaluate", "replay", "convert", "data", "train", "parity", "inspect_checkpoint", "view", "bench", "serve")
 """Modules of this folder with ``add_parser(subparsers)`` that sets ``run``; heavy imports wait inside ``run``."""
 
 
