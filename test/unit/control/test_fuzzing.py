@@ -19,7 +19,7 @@ from lawam_ros.control.run_judge import judge_run
         ("franka_fr3", 21, 12_000),
         ("two_pandas", 20, 12_000),
         ("quanta_x1", 20, 12_000),
-        pytest.param("franka_panda", 20, 20, 100_000, marks=pytest.mark.long),
+        pytest.param("franka_panda", 20, 100_000, marks=pytest.mark.long),
         pytest.param("franka_fr3", 21, 60_000, marks=pytest.mark.long),
         pytest.param("two_pandas", 20, 60_000, marks=pytest.mark.long),
     ],
