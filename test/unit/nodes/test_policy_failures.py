@@ -90,7 +90,7 @@ def test_a_failing_inference_is_tried_again_ever_more_slowly_and_given_up_after_
 
 def test_one_good_inference_makes_up_for_four_bad_ones(node: PolicyNode, model: Failing, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(policy.time, "sleep", lambda _: None)
-    monkeypatch.setattr(CommandedRows, "at", lambda self, *_, exact: {})
+    monkeypatch.setattr(CommandedRows, "at", lambda self, *_, settled: {})
     monkeypatch.setattr(PolicyNode, "_publish_chunk", lambda self, chunk: None)
     model.errors = [ValueError("odd")] * 4 + [None] + [ValueError("odd")] * 4
     results = [node._one_chunk(aligned(node), STATUS) for _ in range(9)]

@@ -72,7 +72,7 @@ def test_what_cannot_be_is_refused_before_the_start(text: str, match: str) -> No
 
 @pytest.mark.parametrize("text", ["recorded:no/such/folder", "recorded:.#one", "recorded:.#-1", "recorded:.#²", "recorded:"])
 def test_wrong_recordings_are_refused(text: str) -> None:
-    with pytest.raises(UserMistake, match="expected recorded:<dataset folder>#<episode number>, got"):
+    with pytest.raises(UserMistake, match="expected recorded:<dataset folder>#<episode number> or recorded:<bag>, got"):
         choose.choose_policy(text, load_contract("franka_pick_place"), "cpu")
 
 
