@@ -120,10 +120,9 @@ class ChunkExecutorNode(ManagedNode):
             self._core = core
         if self._link is not None:
             self._link.repeat()
-        self._reference = self.create_publisher(JointTrajectory, "lawam/reference", qos.REFERENCE)
-        self._poses = {
-            arm.name: self.create_publisher(PoseStamped, f"lawam/reference_pose/{arm.name}", qos.REFERENCE) for arm in robot.arms
-        }
+        commands_qos = qos.STEPPED_REFERENCE if stepped else qos.REFERENCE
+        self._reference = self.create_publisher(JointTrajectory, "lawam/reference", commands_qos)
+        self._poses = {arm.name: self.create_publisher(PoseStamped, f"lawam/reference_pose/{arm.name}", commands_qos) for arm in robot.arms}
         self._status = self.create_publisher(DiagnosticArray, "lawam/status", qos.STEPPED_STATUS if stepped else qos.LATCHED)
         self._trigger_services = [
             self.create_service(Trigger, "~/hold", lambda _, reply: self._requested(reply, "hold")),

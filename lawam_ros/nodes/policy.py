@@ -109,7 +109,7 @@ class PolicyNode(ManagedNode):
         subscribe(JointState, robot.joint_states_topic, self._on_joint_states, qos.STEPPED if self._lockstep else qos.SENSOR)
         subscribe(DiagnosticArray, "lawam/status", self._on_status, qos.STEPPED_STATUS if self._lockstep else qos.LATCHED)
         replay = self._replay = check_replay(str(self.get_parameter("replay").value))
-        commands_qos = qos.RECORDED if replay else qos.REFERENCE
+        commands_qos = qos.RECORDED if replay else qos.STEPPED_REFERENCE if self._lockstep else qos.REFERENCE
         subscribe(JointTrajectory, commanded_topic("lawam/reference", replay), self._on_reference, commands_qos)
         for name in names:
             camera, profile = robot.camera(name), qos.STEPPED if self._lockstep else qos.IMAGE_IN

@@ -19,8 +19,10 @@ IMAGE_IN = _profile(ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE, 1)
 COMMAND = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE, 100)
 """Deep enough for the independent checker to see every tick of a reader that is held up for 0.4 s."""
 STEPPED = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE, 10)
-STEPPED_STATUS = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL, 10)
-"""In lock step nothing may be lost."""
+STEPPED_REFERENCE = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE, 200)
+STEPPED_STATUS = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL, 200)
+"""In lock step nothing may be lost. The executor publishes these every tick and waits for no reader of them: one that is held up must still
+find all ticks of the longest latency."""
 WINDOW = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE, 1)
 """To a real controller: only the newest counts."""
 RECORDED = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE, 1000)

@@ -28,7 +28,7 @@ class TimeOwner:
         self.reference: JointTrajectory | None = None
         self._clock = node.create_publisher(Clock, "/clock", qos.STEPPED)
         self._steps = node.create_publisher(DiagnosticArray, STEP_TOPIC, qos.STEPPED)
-        inputs.create_subscription(JointTrajectory, "lawam/reference", self._on_reference, qos.STEPPED)
+        inputs.create_subscription(JointTrajectory, "lawam/reference", self._on_reference, qos.STEPPED_REFERENCE)
         inputs.create_subscription(DiagnosticArray, "lawam/status", self._on_status, qos.STEPPED_STATUS)
         inputs.create_subscription(Header, OBSERVED_TOPIC, self._on_observed, qos.STEPPED)
 
