@@ -1,5 +1,6 @@
 """The chunk executor as a process of its own; the arm, which does as told, and all it listens to are in the hands of the test."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -185,9 +186,13 @@ class ExecutorProcess:
 @contextmanager
 def executor_process(overrides: tuple[str, ...] = (), parameters: tuple[str, ...] = ()) -> Iterator[ExecutorProcess]:
     """An executor that is not yet configured; at the end every command must have kept the limits."""
+    # A full collection in a process that has loaded hundreds of test modules takes longer than joint states may be silent.
+    gc.collect()
+    gc.disable()
     made = ExecutorProcess(list(overrides), list(parameters))
     try:
         yield made
         assert made.violations == []
     finally:
+        gc.enable()
         made.close()

