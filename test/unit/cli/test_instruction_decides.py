@@ -56,5 +56,6 @@ def test_one_table_two_instructions_two_behaviours(contract, world, seed):
     cube_told, drawer_told = (load_contract(task).task.instruction for task in TASKS)
     to_cube, away_from_handle = nearest_m(contract, world, cube_told, seed)
     away_from_cube, to_handle = nearest_m(contract, world, drawer_told, seed)
-    assert to_cube < 0.06 < away_from_cube
-    assert to_handle < 0.06 < away_from_handle
+    # Going for a thing brings the hand to less than half of what it keeps from it otherwise.
+    assert to_cube < 0.5 * away_from_cube
+    assert to_handle < 0.5 * away_from_handle
