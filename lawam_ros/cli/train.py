@@ -15,7 +15,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     tiny = commands.add_parser(
         "tiny",
         help="the small model of the demo, on a CPU",
-        description="Trains the small LaWAM: world model, then policy, with a fixed recipe. A killed run goes on with --resume.",
+        description="Trains the small LaWAM: world model, then policy, with a fixed recipe. A killed run goes on with "
+        "--resume, and so does one that shall have more --minutes or learn from datasets added since.",
     )
     tiny.add_argument("--task", default="franka_pick_place", help="task whose policy section holds for all data (default: %(default)s)")
     tiny.add_argument("--data", type=Path, required=True, help="folder with LeRobot datasets named train... and val... ('lawam data make')")

@@ -44,7 +44,7 @@ from lawam_ros.training.stage1 import WorldModelLosses, WorldModelOptions, world
 from lawam_ros.training.stage2 import PolicyBatch, PolicyLosses
 from lawam_ros.training.tiny_recipe import POLICY, STAGE_ORDER, WORLD_MODEL, TinyRecipe, ways_to_say
 from lawam_ros.training.tokenizer import save_tokenizer, train_tokenizer
-from lawam_ros.training.trainer import Execution, Hooks, Progress, StageSettings, progress_from, train_stage, training_context
+from lawam_ros.training.trainer import Execution, Hooks, Progress, StageSettings, progress_from, replanned, train_stage, training_context
 
 STATE_FILE = "state.safetensors"
 METRICS_FILE = "metrics.csv"
@@ -280,7 +280,8 @@ def _run_stage(
         save_state(run.out / STATE_FILE, RunState(frozen | own | rest, facts))
 
     train_only(run.model, parameters)
-    progress = progress_from(stored.facts["progress"]) if stored else None
+    # Planned anew: a run that ended with its time goes on where --resume gives it more.
+    progress = replanned(settings, progress_from(stored.facts["progress"])) if stored else None
     hooks = Hooks(module, batch, evaluate, save, run.recipe.save_seconds)
     tensors = stored.tensors if stored and progress and progress.step else None
     groups = matrices_decay(parameters, settings.peak_rate, settings.weight_decay)

@@ -231,7 +231,7 @@ class _Loop:
 
     def _report(self, progress: Progress, bar: "tqdm[Any]") -> Progress:
         seconds = mean_over_processes({"seconds": progress.seconds}, self.processes)["seconds"]
-        progress = _replan(self.settings, replace(progress, seconds=seconds))
+        progress = replanned(self.settings, replace(progress, seconds=seconds))
         bar.total = progress.planned
         figures = {name: total / self.settings.report_every for name, total in progress.sums.items()}
         bar.set_postfix_str(" ".join(f"{name} {value:.4f}" for name, value in figures.items()))
@@ -284,10 +284,10 @@ def training_context() -> torch.autocast:
     return torch.autocast("cpu", dtype=torch.bfloat16)
 
 
-def _replan(settings: StageSettings, progress: Progress) -> Progress:
-    """Planned steps that fit into the time that is left at the pace so far, never more than the recipe's."""
-    if settings.seconds is None:
-        return progress
+def replanned(settings: StageSettings, progress: Progress) -> Progress:
+    """Planned steps that fit into the time that is left at the pace so far, never more than the recipe's; all of these without a time."""
+    if settings.seconds is None or not progress.step:
+        return replace(progress, planned=settings.steps)
     pace = progress.seconds / progress.step
     affordable = progress.step + int(max(0.0, settings.seconds - progress.seconds) / pace)
     return replace(progress, planned=max(progress.step, min(settings.steps, affordable)))

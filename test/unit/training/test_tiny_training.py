@@ -30,15 +30,15 @@ def data(tmp_path_factory):
     return root
 
 
-def small_recipe() -> TinyRecipe:
+def small_recipe(policy_steps=3) -> TinyRecipe:
     usual = TinyRecipe(batch=2, world_model_batch=2, validation_starts=2, save_seconds=0.0)
     short = {"steps": 3, "report_every": 1, "evaluate_every": 3, "warmup_steps": 1}
-    return replace(usual, world_model=replace(usual.world_model, **short), policy=replace(usual.policy, **short))
+    return replace(usual, world_model=replace(usual.world_model, **short), policy=replace(usual.policy, **short | {"steps": policy_steps}))
 
 
-def run(data, out, resume=False):
+def run(data, out, resume=False, policy_steps=3):
     config = shrunk_tiny()
-    return train_tiny(load_contract(TASK), config, tiny_data(data), out, small_recipe(), resume)
+    return train_tiny(load_contract(TASK), config, tiny_data(data), out, small_recipe(policy_steps), resume)
 
 
 def figures(out):
@@ -94,3 +94,17 @@ def test_a_kill_in_either_stage_changes_nothing(data, whole, tmp_path, monkeypat
     assert figures(tmp_path / "run") == figures(whole.parent)
     ours, expected = (load_file(folder / "final_model" / "model.safetensors") for folder in (again, whole))
     assert all(torch.equal(ours[name], expected[name]) for name in expected)
+
+
+def test_a_finished_run_goes_on_with_more_steps_and_more_data(data, whole, tmp_path):
+    shutil.copytree(data, tmp_path / "data", ignore=shutil.ignore_patterns("whole"))
+    shutil.copytree(whole.parent, tmp_path / "run")
+    write_demonstrations(tmp_path / "data" / "train_taken_over", TASK, (10,), seed=3)
+    longer = run(tmp_path / "data", tmp_path / "run", resume=True, policy_steps=5)
+    assert load_checkpoint(longer).facts.training["episodes"] == {"train_long": 1, "train_short": 2, "train_taken_over": 1}
+    before, after = (
+        {step: value for stage, step, name, value in figures(out) if (stage, name) == ("policy", "total")}
+        for out in (whole.parent, tmp_path / "run")
+    )
+    assert set(after) == {1, 2, 3, 4, 5}
+    assert {step: after[step] for step in before} == before, "what was learned before is not learned again"
