@@ -132,7 +132,7 @@ class PolicyInTheLoop:
             values=targets.values,
             # Whole nanoseconds, as messages carry them.
             time_from_start_s=np.array([round(float(t) * 1e9) * 1e-9 for t in targets.time_from_start_s]),
-            sequence=len(self.measured.chunk_ms),
+            sequence=loop.sequence + len(self._held),
             epoch=status.epoch,
             contract_crc=self._contract.crc,
             committed_steps=inference.committed_steps,

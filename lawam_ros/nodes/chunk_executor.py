@@ -17,6 +17,7 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
+from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
@@ -36,7 +37,7 @@ from lawam_ros.control.measured import joints_of_command
 from lawam_ros.control.stream_rate import StreamRate
 from lawam_ros.control.tick_output import Status, TickOutput
 from lawam_ros.nodes import messages, qos
-from lawam_ros.nodes.command_outputs import command_output
+from lawam_ros.nodes.command_outputs import command_output, command_topic
 from lawam_ros.nodes.gripper_actions import GripperWish
 from lawam_ros.nodes.hardware import HARDWARE, linked, wanted_hardware
 from lawam_ros.nodes.inputs_node import inputs_node
@@ -62,10 +63,19 @@ REFERENCE_HZ = Parameter(
     low=10.0,
     high=250.0,
 )
-TABLE = (INSTRUCTION, STATUS_HZ, REFERENCE_HZ, HARDWARE, LOCKSTEP, LATENCY, REPLAY)
+DISCOVERY = Parameter(
+    "discovery_s",
+    3.2,
+    "Seconds from its start in which the executor is not configured, since another one may not have been seen yet: a participant of "
+    "Fast DDS whose first announcements were lost is heard within 3 s.",
+    low=0.0,
+    high=60.0,
+)
+TABLE = (INSTRUCTION, STATUS_HZ, REFERENCE_HZ, DISCOVERY, HARDWARE, LOCKSTEP, LATENCY, REPLAY)
 
 _REST_TIMEOUT_S = 5.0
 _PUBLISHERS_S = 1.0
+_LAST_WORD = Duration(seconds=0.2)
 CHUNK_TOPIC = "lawam/action_chunk"
 
 
@@ -75,6 +85,7 @@ class ChunkExecutorNode(ManagedNode):
     def __init__(self) -> None:
         super().__init__("chunk_executor", TABLE)
         self._lock = threading.Lock()
+        self._started_s = time.monotonic()
         self._core: ChunkExecutor | None = None
         self._tick: TickThread | None = None
         self._motion: Node | None = None
@@ -114,6 +125,9 @@ class ChunkExecutorNode(ManagedNode):
             self._recorded = TimedBuffer(600)
             obeyed = replace(obeyed, robot=replace(obeyed.robot, budgets=replace(robot.budgets, tracking_error_rad=math.inf)))
         self._names = messages.command_names(robot)
+        self._command_topic = command_topic(robot, real)
+        if not stepped:
+            self._look_for_another()
         self._output = command_output(self, robot, real)
         core = ChunkExecutor(obeyed, urdf, hardware=real is not None)
         with self._lock:
@@ -145,9 +159,21 @@ class ChunkExecutorNode(ManagedNode):
             self._tick = TickThread(robot.tick_period_ns, self._on_tick, self._on_tick_failed)
             self._tick.start()
 
+    def _look_for_another(self) -> None:
+        """Two executors on one arm would interleave their set-points: the second must not even show the first another publisher.
+
+        Raises InputMissing while another one may not have been seen yet, UserMistake where one is seen.
+        """
+        wait_s = float(self.get_parameter("discovery_s").value)
+        if time.monotonic() - self._started_s < wait_s:
+            raise InputMissing(f"other publishers of {self._command_topic} are certain to be seen {wait_s:g} s after the start")
+        other = other_publishers(self, self._command_topic, 0)
+        if other:
+            raise UserMistake(other)
+
     def start(self) -> None:
-        self._second_command = other_publishers(self, self._output.topic, 1)
-        if self._second_command:  # two executors on one arm would interleave their set-points
+        self._second_command = other_publishers(self, self._command_topic, 1)
+        if self._second_command:
             raise UserMistake(self._second_command)
         problem = self._publishers_problem()
         if problem:
@@ -177,19 +203,21 @@ class ChunkExecutorNode(ManagedNode):
             core.measured(now_ns, joints_of_command(sample.value, self._contract.robot))
 
     def stop(self) -> None:
-        """Brakes to rest; returns when the arm's command is at rest."""
+        """Brakes to rest; returns when the arm's command is at rest, and its readers have been told."""
         with self._lock:
             assert self._core is not None
             self._core.deactivate(self._now_ns())
         deadline = time.monotonic() + _REST_TIMEOUT_S
         while time.monotonic() < deadline:
             with self._lock:
-                if self._core.status.state == "INACTIVE":
-                    return
+                if self._core.status.state == "INACTIVE" and not self._was_active:
+                    break
                 if self._stepped is not None and self._stepped.silent_s > SILENT_S:
                     self._tick_core(self._stepped.now_ns + self._contract.robot.tick_period_ns)
             time.sleep(0.005)
-        raise LawamError(f"expected the arm to come to rest within {_REST_TIMEOUT_S} s of deactivation; it did not")
+        else:
+            raise LawamError(f"expected the arm to come to rest within {_REST_TIMEOUT_S} s of deactivation; it did not")
+        self._output.publisher.wait_for_all_acked(_LAST_WORD)  # the publisher may go next, and with it what was not delivered
 
     def teardown(self) -> None:
         if self._tick is not None:
@@ -241,7 +269,7 @@ class ChunkExecutorNode(ManagedNode):
     def _publishers_problem(self) -> str:
         """Why motion must not start or go on beside the other publishers that are there now; empty when it may."""
         robot = self._contract.robot
-        self._second_command = other_publishers(self, self._output.topic, 1)
+        self._second_command = other_publishers(self, self._command_topic, 1)
         self._second_chunks = other_publishers(self, CHUNK_TOPIC, 1)
         return self._second_command or (self._second_chunks if robot.safety.second_chunk_publisher == "stop" else "")
 

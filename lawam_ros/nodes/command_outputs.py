@@ -5,6 +5,7 @@ from typing import Protocol
 
 from geometry_msgs.msg import PoseStamped
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from lawam_ros.contract.real import TRAJECTORY_WINDOW, RealRobot
@@ -16,11 +17,16 @@ from lawam_ros.nodes.stamp_clock import StampClock
 
 
 class CommandOutput(Protocol):
-    """topic: before remapping. ``publish`` is called once a tick while the executor is active; set_point: the command as a message."""
+    """``publish`` is called once a tick while the executor is active; set_point: the command as a message."""
 
-    topic: str
+    publisher: Publisher
 
     def publish(self, set_point: JointTrajectory, output: TickOutput, stamps: StampClock) -> None: ...
+
+
+def command_topic(robot: Robot, real: RealRobot | None) -> str:
+    """Before remapping. Nobody else may publish there."""
+    return robot.sim_command_topic if real is None else real.command_topic
 
 
 def command_output(node: Node, robot: Robot, real: RealRobot | None) -> CommandOutput:
@@ -34,42 +40,39 @@ class SetPoints:
     """Every command to ``sim_controller/...``."""
 
     def __init__(self, node: Node, robot: Robot) -> None:
-        self.topic = robot.sim_command_topic
-        self._publisher = node.create_publisher(JointTrajectory, self.topic, qos.COMMAND)
+        self.publisher = node.create_publisher(JointTrajectory, command_topic(robot, None), qos.COMMAND)
 
     def publish(self, set_point: JointTrajectory, output: TickOutput, stamps: StampClock) -> None:
-        self._publisher.publish(set_point)
+        self.publisher.publish(set_point)
 
 
 class Windows:
     """Rolling windows to a joint_trajectory_controller."""
 
     def __init__(self, node: Node, robot: Robot, real: RealRobot) -> None:
-        self.topic = real.command_topic
         self._robot = robot
-        self._publisher = node.create_publisher(JointTrajectory, self.topic, qos.WINDOW)
+        self.publisher = node.create_publisher(JointTrajectory, command_topic(robot, real), qos.WINDOW)
 
     def publish(self, set_point: JointTrajectory, output: TickOutput, stamps: StampClock) -> None:
         if output.window is not None:
-            self._publisher.publish(window_to_message(output.window, self._robot, stamps.to_ros(output.window.stamp_ns)))
+            self.publisher.publish(window_to_message(output.window, self._robot, stamps.to_ros(output.window.stamp_ns)))
 
 
 class Poses:
     """The commanded TCP to a Cartesian impedance controller, which holds the last one; in the arm's base frame."""
 
     def __init__(self, node: Node, robot: Robot, real: RealRobot) -> None:
-        self.topic = real.command_topic
         self._arm = robot.arms[0]
         self._every = max(1, round(robot.tick_hz / real.pose_rate_hz))
         self._ticks = 0
-        self._publisher = node.create_publisher(PoseStamped, self.topic, qos.WINDOW)
+        self.publisher = node.create_publisher(PoseStamped, command_topic(robot, real), qos.WINDOW)
 
     def publish(self, set_point: JointTrajectory, output: TickOutput, stamps: StampClock) -> None:
         self._ticks += 1
         if output.command is None or not output.heard or self._ticks % self._every:
             return
         stamp_ns = stamps.to_ros(output.command.stamp_ns)
-        self._publisher.publish(messages.pose_to_message(output.poses[self._arm.name], stamp_ns, self._arm.base_frame))
+        self.publisher.publish(messages.pose_to_message(output.poses[self._arm.name], stamp_ns, self._arm.base_frame))
 
 
 def window_to_message(window: Window, robot: Robot, stamp_ns: int) -> JointTrajectory:

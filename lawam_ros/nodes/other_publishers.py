@@ -4,7 +4,10 @@ from rclpy.node import Node
 
 
 def other_publishers(node: Node, topic: str, expected: int) -> str:
-    """Empty while ``topic`` (before remapping) has no more publishers than ``expected``, else a sentence with the names of their nodes."""
+    """Empty while ``topic`` (before remapping) has no more publishers than ``expected``, else a sentence with the names of their nodes.
+
+    expected: 1 where the node itself or somebody else may publish, 0 before the node has made its own publisher.
+    """
     resolved = node.resolve_topic_name(topic)
     if node.count_publishers(resolved) <= expected:
         return ""
@@ -12,4 +15,4 @@ def other_publishers(node: Node, topic: str, expected: int) -> str:
     if len(found) <= expected:  # one has gone meanwhile
         return ""
     names = ", ".join(sorted(f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in found))
-    return f"expected {expected} publisher of {resolved}, found {len(found)}: {names}; stop the other"
+    return f"expected {expected or 'no'} publisher of {resolved}, found {len(found)}: {names}; stop the other"

@@ -2,21 +2,41 @@
 
 import ctypes
 import os
+import resource
+import threading
+from contextlib import suppress
 
 EXECUTOR = 40
 PHYSICS = 30
 
 
+SWITCH = "LAWAM_REAL_TIME"
+"""Environment variable: ``off`` keeps everything out of SCHED_FIFO."""
+_NICE = -15
+_LONGEST_WITHOUT_SLEEP_US = 10_000_000
+
+
 def raise_priority(level: int) -> bool:
     """Put the calling thread, and what it starts from now on, under SCHED_FIFO where the user may; whether it worked.
 
-    Only for threads that sleep most of the time: the kernel stops a process whose real-time threads use 95 % of a second.
+    Where it may not, or is switched off, the thread gets as nice as it is allowed to be. Only for threads that sleep most of the time. One
+    that never sleeps would take the machine with it: after 10 s of that the kernel ends the process (SIGXCPU).
     """
+    if os.environ.get(SWITCH, "").lower() in ("off", "0", "false", "no"):
+        _be_nice()
+        return False
     try:
+        resource.setrlimit(resource.RLIMIT_RTTIME, (_LONGEST_WITHOUT_SLEEP_US, _LONGEST_WITHOUT_SLEEP_US))
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(level))
-    except (AttributeError, OSError):
+    except (AttributeError, OSError, ValueError):
+        _be_nice()
         return False
     return True
+
+
+def _be_nice() -> None:
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
 def lock_memory() -> bool:

@@ -27,7 +27,7 @@ class SteppedLoop:
         self._executor = ChunkExecutor(contract, urdf)
         self._output: TickOutput | None = None
         self.now_ns = start_ns
-        self.sequence = 0
+        self.sequence = 1  # of the next chunk to be offered
         self._executor.measured(self.now_ns, world.joint_positions())
         self._executor.activate(self.now_ns)
         self.epoch = self._executor.status.epoch

@@ -32,6 +32,7 @@ from lawam_ros.nodes.priority import PHYSICS, raise_priority
 from lawam_ros.nodes.run_client import RunClient
 
 TASK = "franka_pick_place"
+TRANSPORTS = "FASTDDS_BUILTIN_TRANSPORTS"
 
 
 class ExecutorProcess:
@@ -65,7 +66,7 @@ class ExecutorProcess:
         self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()
         self.client = RunClient(self.contract, "", self._domain.number, self._on_command)
-        self.process = self.start_process()
+        self.process = self.start_process("-p", "discovery_s:=0.0")  # nobody else is there
         self._sequence = 0
 
     def _spin(self) -> None:
@@ -81,8 +82,7 @@ class ExecutorProcess:
         return subprocess.Popen([*command, *arguments], env={**os.environ, "ROS_DOMAIN_ID": str(self._domain.number)})
 
     def close(self) -> None:
-        self.process.kill()
-        self.process.wait(10)
+        end(self.process)
         self.client.close()
         self._executor.shutdown(timeout_sec=1.0)
         self._thread.join(timeout=1.0)
@@ -183,16 +183,43 @@ class ExecutorProcess:
             self.diagnostics[status.name] = status
 
 
+def end(process: "subprocess.Popen[bytes]") -> None:
+    """End a process the way a user does, and with force if that takes longer than braking."""
+    process.terminate()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(10)
+
+
+@contextmanager
+def without_shared_memory() -> Iterator[None]:
+    """Participants made inside talk over UDP: one that is killed cannot leave a lock in shared memory, on which the test would hang."""
+    before = os.environ.get(TRANSPORTS)
+    os.environ[TRANSPORTS] = "UDPv4"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[TRANSPORTS]
+        else:
+            os.environ[TRANSPORTS] = before
+
+
 @contextmanager
 def executor_process(overrides: tuple[str, ...] = (), parameters: tuple[str, ...] = ()) -> Iterator[ExecutorProcess]:
     """An executor that is not yet configured; at the end every command must have kept the limits."""
     # A full collection in a process that has loaded hundreds of test modules takes longer than joint states may be silent.
     gc.collect()
     gc.disable()
-    made = ExecutorProcess(list(overrides), list(parameters))
     try:
-        yield made
-        assert made.violations == []
+        with without_shared_memory():
+            made = ExecutorProcess(list(overrides), list(parameters))
+            try:
+                yield made
+                assert made.violations == []
+            finally:
+                made.close()
     finally:
         gc.enable()
-        made.close()

@@ -14,7 +14,7 @@ from real_arm import RealArm
 from lawam_ros.contract.errors import EnvironmentLacks, UserMistake
 from lawam_ros.contract.load import load_contract
 from lawam_ros.nodes import hardware, messages
-from lawam_ros.nodes.command_outputs import Poses, SetPoints, Windows, command_output, window_to_message
+from lawam_ros.nodes.command_outputs import Poses, SetPoints, Windows, command_output, command_topic, window_to_message
 from lawam_ros.nodes.hardware import wanted_hardware
 from lawam_ros.nodes.robot_interfaces import robot_interfaces
 from lawam_ros.nodes.stamp_clock import StampClock
@@ -67,7 +67,7 @@ def test_windows_go_to_the_controller_of_the_robot_file_and_nowhere_else(outputs
     for one in outputs:
         output.publish(None, one, StampClock(OFFSET_NS))
     assert list(node.topics) == ["fr3_arm_controller/joint_trajectory"]
-    assert len(node.topics[output.topic]) == sum(one.window is not None for one in outputs) > 20
+    assert len(node.topics[command_topic(ROBOT, ROBOT.real)]) == sum(one.window is not None for one in outputs) > 20
 
 
 def test_what_stands_in_for_a_robot_is_sent_every_set_point():
