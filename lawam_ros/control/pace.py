@@ -12,6 +12,7 @@ _RISE_PER_S = 4.0
 _FALL_CAP_PER_S = 20.0
 _ARRIVE_PER_S = 40.0
 _ARRIVED_S = 2e-4
+_SHORTEST_BRAKING_S = 1e-3
 
 
 class PaceCurve:
@@ -64,8 +65,9 @@ class PaceCurve:
 def _reachable(squared: Array, fall_per_s: Array, step_s: float) -> list[float]:
     """Squared rates lowered to what braking at ``fall_per_s`` can still reach, from the end backwards."""
     out: list[float] = squared.tolist()
-    for i in range(len(out) - 2, -1, -1):
-        out[i] = min(out[i], out[i + 1] + 2.0 * float(min(fall_per_s[i], fall_per_s[i + 1])) * step_s)
+    steps: list[float] = (2.0 * np.minimum(fall_per_s[:-1], fall_per_s[1:]) * step_s).tolist()
+    for i in range(len(steps) - 1, -1, -1):
+        out[i] = min(out[i], out[i + 1] + steps[i])
     return out
 
 
@@ -122,28 +124,15 @@ def _towards(rate: float, wanted: float, fall_step: float, dt_s: float) -> float
     return min(wanted, rate + _RISE_PER_S * dt_s) if wanted >= rate else max(wanted, rate - fall_step)
 
 
-def curve_of(end_s: float, speeds: "SpeedProfile") -> PaceCurve:
-    """Pace curve of a plan of ``end_s`` seconds from speeds sampled on ``grid(end_s)``."""
-    return PaceCurve(grid(end_s), speeds.share, speeds.fall_per_s)
+def curve_of(times_s: Array, speeds: Array, limits: Array, decelerations: Array) -> PaceCurve:
+    """Pace curve of a plan for all that moves in it: the slowest decides.
+
+    times_s: (M,), ``grid`` of the plan; speeds: (K, M) in m/s or rad/s at rate 1; limits, decelerations: (K,) in the same unit, per second.
+    """
+    shares, braking_s = (speeds / limits[:, None]).max(axis=0), (speeds / decelerations[:, None]).max(axis=0)
+    return PaceCurve(times_s, shares, 1.0 / np.maximum(braking_s, _SHORTEST_BRAKING_S))
 
 
 def grid(end_s: float) -> Array:
     """Plan times at which speeds are sampled."""
     return np.linspace(0.0, end_s, max(2, math.ceil(end_s / GRID_S) + 1))
-
-
-class SpeedProfile:
-    """Largest share of the speed limits over several arms, and the slowest allowed fall of the rate."""
-
-    def __init__(self, samples: int) -> None:
-        self.share = np.zeros(samples)
-        self._decelerations = np.full(samples, 1e-3)
-
-    def add(self, speed: Array, limit: float, deceleration: float) -> None:
-        """speed: (M,) norms in m/s or rad/s; limit in the same unit; deceleration per second."""
-        self.share = np.maximum(self.share, speed / limit)
-        self._decelerations = np.maximum(self._decelerations, speed / deceleration)
-
-    @property
-    def fall_per_s(self) -> Array:
-        return 1.0 / self._decelerations

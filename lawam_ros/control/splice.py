@@ -1,6 +1,7 @@
 """The seam between the motion that runs and a new plan: an offset that fades by a quintic."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -52,22 +53,36 @@ def make_seam(start_s: float, duration_s: float, offset: Array, rate: Array, cur
     return Seam(start_s, T, _FADING @ given)
 
 
-def shortest_seam(start_s: float, offset: Array, rate: Array, curvature: Array, rate_limit: float, curvature_limit: float) -> Seam:
-    """Seam of the shortest duration whose own speed and acceleration (norms) stay below the limits, or exceed them least; at most 2 s.
+def shortest_seams(start_s: float, offsets: Array, rates: Array, curvatures: Array, limits: Sequence[tuple[float, float]]) -> list[Seam]:
+    """Seams of the shortest durations whose own speed and acceleration (norms) stay below the limits, or exceed them least; at most 2 s.
 
-    The initial curvature may itself exceed the limit (it is given, not chosen), so it is compared only where it is smaller.
+    offsets, rates, curvatures: (S, D), a row per seam; limits: of rate and curvature, per seam. What is given at the beginning may itself
+    exceed the limits, so they are compared only where they are larger.
     """
-    limit = max(curvature_limit, 1.05 * math.hypot(*curvature.tolist()))
-    speed_limit = max(rate_limit, 1.05 * math.hypot(*rate.tolist()))
-    given = np.stack([np.broadcast_to(offset, (len(_DURATIONS_S), len(offset))), _T * rate, _T * _T * 0.5 * curvature], axis=1)
+    most = [
+        (max(top, 1.05 * math.hypot(*rate)), max(bend, 1.05 * math.hypot(*curvature)))
+        for (top, bend), rate, curvature in zip(limits, rates.tolist(), curvatures.tolist(), strict=True)
+    ]
+    given = np.empty((len(offsets), len(_DURATIONS_S), 3, offsets.shape[1]))
+    given[:, :, 0] = offsets[:, None]
+    given[:, :, 1] = _T * rates[:, None]
+    given[:, :, 2] = _T * _T * 0.5 * curvatures[:, None]
     coefficients = _FADING @ given
-    speed = _largest(_RATE_BASIS @ coefficients) / _DURATIONS_S
-    bend = _largest(_CURVATURE_BASIS @ coefficients) / _DURATIONS_S**2
-    excess = np.maximum(np.maximum(speed / speed_limit, bend / limit), 1.0)
-    chosen = int(np.argmin(excess))
-    return Seam(start_s, float(_DURATIONS_S[chosen]), coefficients[chosen])
+    speeds = _largest(_RATE_BASIS @ coefficients) / _DURATIONS_S
+    bends = _largest(_CURVATURE_BASIS @ coefficients) / _DURATIONS_S**2
+    top, bend = np.array(most).T[..., None]
+    chosen = np.maximum(np.maximum(speeds / top, bends / bend), 1.0).argmin(axis=-1).tolist()
+    return [Seam(start_s, float(_DURATIONS_S[k]), options[k]) for k, options in zip(chosen, coefficients, strict=True)]
+
+
+def seam_rates(seams: Sequence[Seam], times_s: Array) -> Array:
+    """First derivatives (S, M, D) of seams of equally many dimensions at M times."""
+    starts, durations = np.array([[seam.start_s, seam.duration_s] for seam in seams]).T[..., None]
+    u = np.clip((times_s - starts) / durations, 0.0, 1.0)
+    basis = np.stack([i * u ** max(i - 1, 0) for i in range(6)], axis=-1)
+    return np.asarray(basis @ np.array([seam.coefficients for seam in seams]) / durations[..., None])
 
 
 def _largest(vectors: Array) -> Array:
-    """Largest norm along a course: (K, M, D) to (K,)."""
+    """Largest norm along a course: (..., M, D) to (...)."""
     return np.asarray(np.sqrt((vectors * vectors).sum(axis=-1).max(axis=-1)))

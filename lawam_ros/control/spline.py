@@ -15,18 +15,26 @@ class CubicSpline:
     second derivative is zero. Outside its times the spline goes on in a straight line.
     """
 
-    def __init__(self, times_s: Array, waypoints: Array) -> None:
-        self.times_s = np.asarray(times_s, dtype=float)
-        points = np.asarray(waypoints, dtype=float)
-        if points.ndim != 2 or self.times_s.shape != points.shape[:1] or len(points) == 0:
-            raise ValueError(f"expected N times and (N, D) waypoints, got {self.times_s.shape} and {points.shape}")
-        if np.any(np.diff(self.times_s) <= 0.0):
+    def __init__(self, times_s: Array, coefficients: Array) -> None:
+        """coefficients: (N + 1, 4, D) as ``through`` makes them."""
+        self.times_s = times_s
+        self._knots: list[float] = times_s.tolist()
+        self._coefficients = coefficients
+        self._segments: dict[int, list[tuple[float, float, float, float]]] = {}
+
+    @classmethod
+    def through(cls, times_s: Array, waypoints: Array) -> "CubicSpline":
+        """Raises ValueError for times that do not rise, or that are not as many as the waypoints."""
+        times, points = np.asarray(times_s, dtype=float), np.asarray(waypoints, dtype=float)
+        if points.ndim != 2 or times.shape != points.shape[:1] or len(points) == 0:
+            raise ValueError(f"expected N times and (N, D) waypoints, got {times.shape} and {points.shape}")
+        if np.any(np.diff(times) <= 0.0):
             raise ValueError("expected strictly increasing waypoint times")
-        velocities = _knot_velocities(self.times_s, points)
-        self._knots: list[float] = self.times_s.tolist()
-        self._coefficients = _coefficients(self.times_s, points, velocities)
-        # Plain numbers for the tick: three to four dimensions at a time are cheaper one by one than as arrays.
-        self._segments: list[list[tuple[float, float, float, float]]] = self._coefficients.swapaxes(1, 2).tolist()
+        return cls(times, _coefficients(times, points, _knot_velocities(times, points)))
+
+    def columns(self, first: int, end: int) -> "CubicSpline":
+        """The spline of some of the dimensions."""
+        return CubicSpline(self.times_s, self._coefficients[..., first:end])
 
     @property
     def start_s(self) -> float:
@@ -39,12 +47,19 @@ class CubicSpline:
     def sample(self, time_s: float) -> tuple[list[float], list[float], list[float]]:
         """Value, first and second derivative, D numbers each."""
         index = bisect_right(self._knots, time_s)
-        segment, u = self._segments[index], time_s - self._knots[index - 1 if index else 0]
+        segment, u = self._segment(index), time_s - self._knots[index - 1 if index else 0]
         return (
             [a + u * (b + u * (c + u * d)) for a, b, c, d in segment],
             [b + u * (2.0 * c + 3.0 * u * d) for _, b, c, d in segment],
             [2.0 * c + 6.0 * u * d for _, _, c, d in segment],
         )
+
+    def _segment(self, index: int) -> list[tuple[float, float, float, float]]:
+        """Plain numbers for the tick: few dimensions are cheaper one by one than as an array. Of most plans a few segments are used."""
+        found = self._segments.get(index)
+        if found is None:
+            found = self._segments[index] = self._coefficients[index].T.tolist()
+        return found
 
     def sample_many(self, times_s: Array) -> tuple[Array, Array]:
         """Values and first derivatives at M times, (M, D) each."""

@@ -14,8 +14,8 @@ from lawam_ros.contract.robot import Arm
 from lawam_ros.contract.rotations import quat_inverse, quat_make_continuous, quat_multiply, quat_slerp, rotvec_from_quat
 from lawam_ros.control import scalar_rotations as rot
 from lawam_ros.control import so3
-from lawam_ros.control.pace import Pace, PaceCurve, SpeedProfile, curve_of, grid
-from lawam_ros.control.splice import Seam, shortest_seam
+from lawam_ros.control.pace import Pace, PaceCurve, curve_of, grid
+from lawam_ros.control.splice import Seam, seam_rates, shortest_seams
 from lawam_ros.control.spline import CubicSpline
 
 Array = NDArray[np.float64]
@@ -60,9 +60,14 @@ class ArmTrack:
         self.first_quat_xyzw: rot.Quat = rot.normalise(quats_xyzw[0])
         self._opening_times: list[float] = times_s.tolist()
         self._openings: list[float] = openings_m.tolist()
-        rotation_times, rotation_knots = _divided_rotations(times_s, quats_xyzw)
-        self._positions = CubicSpline(times_s, positions_m)
-        self._rotations = CubicSpline(rotation_times, rotation_knots)
+        quats = quat_make_continuous(quats_xyzw)
+        if _turns_little(quats):
+            # One system of equations for both.
+            both = CubicSpline.through(times_s, np.concatenate([positions_m, quats], axis=1))
+            self._positions, self._rotations = both.columns(0, 3), both.columns(3, 7)
+        else:
+            self._positions = CubicSpline.through(times_s, positions_m)
+            self._rotations = CubicSpline.through(*_divided_rotations(times_s, quats))
 
     @property
     def start_s(self) -> float:
@@ -87,10 +92,14 @@ class ArmTrack:
         return velocity, 2.0 * np.linalg.norm(across, axis=-1) / np.sqrt(norm2)
 
 
+def _turns_little(quats_xyzw: Array) -> bool:
+    """Whether no step needs dividing. Quaternions of neighbouring signs: their dot product is the cosine of half the angle."""
+    cosines = (quats_xyzw[1:] * quats_xyzw[:-1]).sum(axis=-1)
+    return bool((cosines >= math.cos(0.5 * _MAX_KNOT_ANGLE_RAD)).all())
+
+
 def _divided_rotations(times_s: Array, quats_xyzw: Array) -> tuple[Array, Array]:
     angles = np.linalg.norm(rotvec_from_quat(quat_multiply(quats_xyzw[1:], quat_inverse(quats_xyzw[:-1]))), axis=-1)
-    if angles.max(initial=0.0) <= _MAX_KNOT_ANGLE_RAD:
-        return times_s, quat_make_continuous(quats_xyzw)
     times, knots = [float(times_s[0])], [np.asarray(quats_xyzw[0], dtype=float)]
     for i in range(1, len(times_s)):
         a, b = quats_xyzw[i - 1], quats_xyzw[i]
@@ -191,30 +200,23 @@ def _track(times_s: Array, table: Array) -> ArmTrack:
 
 def splice(tracks: dict[str, ArmTrack], arms: tuple[Arm, ...], now: Mapping[str, TcpState], end_s: float, sequence: int) -> Plan:
     """Plan that takes over at plan time 0 from the targets ``now``: pose, velocity and acceleration go on continuously, rotations too."""
-    position_seams, rotation_seams = {}, {}
-    times = grid(end_s)
-    speeds = SpeedProfile(len(times))
-    starts = {arm.name: tracks[arm.name].state(0.0) for arm in arms}
-    rate = min(1.0, *(_allowed_rate(starts[arm.name], arm) for arm in arms))
-    for arm in arms:
-        track, start, here = tracks[arm.name], _at_rate(starts[arm.name], rate), _within_reason(now[arm.name], arm)
-        position_seams[arm.name] = shortest_seam(
-            0.0,
-            np.array(_plus(here.position_m, start.position_m, -1.0)),
-            np.array(_plus(here.velocity_m_s, start.velocity_m_s, -1.0)),
-            np.array(_plus(here.acceleration_m_s2, start.acceleration_m_s2, -1.0)),
-            arm.tcp_velocity_m_s,
-            SEAM_ACCELERATION_M_S2,
-        )
-        rotation_seams[arm.name] = shortest_seam(
-            0.0, *_turn_between(here, start), arm.tcp_angular_velocity_rad_s, SEAM_ANGULAR_ACCELERATION_RAD_S2
-        )
-        velocity, angular_speed = track.velocities(times)
-        velocity = velocity + _rates(position_seams[arm.name], times)
-        angular_speed = angular_speed + np.linalg.norm(_rates(rotation_seams[arm.name], times), axis=-1)
-        speeds.add(np.linalg.norm(velocity, axis=-1), arm.tcp_velocity_m_s, TCP_DECELERATION_M_S2)
-        speeds.add(angular_speed, arm.tcp_angular_velocity_rad_s, TCP_ANGULAR_DECELERATION_RAD_S2)
-    return Plan(tracks, position_seams, rotation_seams, curve_of(end_s, speeds), sequence, rate)
+    count, names, times = len(arms), [arm.name for arm in arms], grid(end_s)
+    starts = [tracks[name].state(0.0) for name in names]
+    rate = min(1.0, *(_allowed_rate(start, arm) for start, arm in zip(starts, arms, strict=True)))
+    pairs = [(_within_reason(now[arm.name], arm), _at_rate(start, rate)) for start, arm in zip(starts, arms, strict=True)]
+    lacking = [_shift_between(*pair) for pair in pairs] + [_turn_between(*pair) for pair in pairs]
+    offsets, offset_rates, curvatures = np.array(lacking).swapaxes(0, 1)
+    speed_limits = [arm.tcp_velocity_m_s for arm in arms] + [arm.tcp_angular_velocity_rad_s for arm in arms]
+    accelerations = [SEAM_ACCELERATION_M_S2] * count + [SEAM_ANGULAR_ACCELERATION_RAD_S2] * count
+    seams = shortest_seams(0.0, offsets, offset_rates, curvatures, list(zip(speed_limits, accelerations, strict=True)))
+    own = [tracks[name].velocities(times) for name in names]
+    rates = seam_rates(seams, times)
+    linear = np.linalg.norm(np.array([velocity for velocity, _ in own]) + rates[:count], axis=-1)
+    angular = np.array([speed for _, speed in own]) + np.linalg.norm(rates[count:], axis=-1)
+    decelerations = np.repeat([TCP_DECELERATION_M_S2, TCP_ANGULAR_DECELERATION_RAD_S2], count)
+    curve = curve_of(times, np.concatenate([linear, angular]), np.array(speed_limits), decelerations)
+    position_seams, rotation_seams = (dict(zip(names, some, strict=True)) for some in (seams[:count], seams[count:]))
+    return Plan(tracks, position_seams, rotation_seams, curve, sequence, rate)
 
 
 def _allowed_rate(start: TcpState, arm: Arm) -> float:
@@ -248,8 +250,17 @@ def _bounded(vector: rot.Vector, limit: float) -> rot.Vector:
     return vector if size <= limit else _scaled(vector, limit / size)
 
 
-def _turn_between(here: TcpState, start: TcpState) -> tuple[Array, Array, Array]:
-    """Rotation vector from ``start`` to ``here`` with its first two derivatives, (3,) each: exp(turn) R_start = R_here."""
+def _shift_between(here: TcpState, start: TcpState) -> tuple[rot.Vector, rot.Vector, rot.Vector]:
+    """Way from ``start`` to ``here`` with its first two derivatives."""
+    return (
+        _plus(here.position_m, start.position_m, -1.0),
+        _plus(here.velocity_m_s, start.velocity_m_s, -1.0),
+        _plus(here.acceleration_m_s2, start.acceleration_m_s2, -1.0),
+    )
+
+
+def _turn_between(here: TcpState, start: TcpState) -> tuple[rot.Vector, rot.Vector, rot.Vector]:
+    """Rotation vector from ``start`` to ``here`` with its first two derivatives: exp(turn) R_start = R_here."""
     turn = rot.difference(here.quat_xyzw, start.quat_xyzw)
     turn_quat = rot.from_rotvec(turn)
     carried = rot.rotate(turn_quat, start.angular_velocity_rad_s)
@@ -257,11 +268,4 @@ def _turn_between(here: TcpState, start: TcpState) -> tuple[Array, Array, Array]
     rate = so3.rotvec_rate(turn, spin)
     carried_acceleration = _plus(rot.rotate(turn_quat, start.angular_acceleration_rad_s2), so3.cross(spin, carried), 1.0)
     acceleration = _plus(here.angular_acceleration_rad_s2, carried_acceleration, -1.0)
-    return np.array(turn), np.array(rate), np.array(so3.rotvec_curvature(turn, rate, acceleration))
-
-
-def _rates(seam: Seam, times_s: Array) -> Array:
-    """First derivative (M, D) of a seam."""
-    u = np.clip((times_s - seam.start_s) / seam.duration_s, 0.0, 1.0)
-    basis = np.stack([i * u ** max(i - 1, 0) for i in range(6)], axis=-1)
-    return basis @ seam.coefficients / seam.duration_s
+    return turn, rate, so3.rotvec_curvature(turn, rate, acceleration)
