@@ -187,7 +187,7 @@ class ChunkExecutor:
             return f"expected LATCHED or HOLD to reset, the executor is in {self._rung.state}"
         if self._deactivating:
             return "the executor is being deactivated; activate it instead"
-        if self._resting_since_ns is None:
+        if not self._stands(now_ns):
             return "the arm has not come to rest yet; reset again when it stands"
         measured = self.controller is not None and self.controller.restarted
         problem = self._inputs_problem(now_ns) or ("" if measured else self._distance_problem()) or self._policy_problem(now_ns)
@@ -231,7 +231,7 @@ class ChunkExecutor:
             if self._window is not None:
                 self._window.promise(self._stamp_ns - left * self._period_ns, self._motion.joints)
         if periods:
-            self._settle()
+            self._settle(now_ns)
         return self._output(now_ns, repeated=periods == 0)
 
     @property
@@ -298,7 +298,7 @@ class ChunkExecutor:
             self._counters["guard_failures"] += 1
             self.request_stop(f"guard_{failure}", self._stamp_ns)
 
-    def _settle(self) -> None:
+    def _settle(self, now_ns: int) -> None:
         """Rungs that follow from where the motion has got to."""
         if self._rung.state == State.RUN and self._motion.plan_ended:
             self._rung = climb(self._rung, Event.HOLD, ladder.PLAN_ENDED)
@@ -309,6 +309,8 @@ class ChunkExecutor:
         self._braking_since_ns = None
         if self._resting_since_ns is None:
             self._resting_since_ns = self._stamp_ns
+        if not self._stands(now_ns):
+            return
         if self._rung.state == State.STOP:
             self._rung = climb(self._rung, Event.STOPPED)
         if self._rung.reason in ladder.LATCHING_REASONS:
@@ -316,6 +318,13 @@ class ChunkExecutor:
         if self._deactivating:
             self._deactivating = False
             self._rung = climb(self._rung, Event.DEACTIVATED)
+
+    def _stands(self, now_ns: int) -> bool:
+        """The arm is where the commands rest. A trajectory controller gets there later than they: before, nothing may start anew."""
+        if self._resting_since_ns is None:
+            return False
+        ahead = self._window is not None and self.controller is not None and self.controller.obeys
+        return not ahead or now_ns >= self._resting_since_ns
 
     def _watch_braking(self) -> None:
         """A hold that does not come to rest is a fault of ours: stop instead."""

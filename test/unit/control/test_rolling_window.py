@@ -228,3 +228,30 @@ def test_windows_come_at_their_rate():
     assert 48 <= len(arm.windows) <= 52
     spacing = np.diff([sent for sent, _ in arm.windows[2:]]) / MS
     assert set(spacing.tolist()) <= {20.0, 16.0, 24.0}
+
+
+def test_a_reset_waits_until_the_controller_has_come_to_rest():
+    arm, answers = RealArm(), []
+    arm.move()
+    arm.executor.request_stop("test", arm.now_ns)
+    arm.until(lambda: answers.append((arm.moving, arm.executor.reset(arm.now_ns))) or answers[-1][1] is None)
+    assert len(answers) > 100
+    assert not answers[-1][0]
+    assert "come to rest" in answers[-2][1] or "LATCHED" in answers[-2][1]
+    arm.run(0.3)
+    assert not arm.moving
+    assert_within(arm)
+
+
+def test_a_deactivation_ends_when_the_controller_has_come_to_rest():
+    arm = RealArm()
+    arm.move()
+    arm.executor.deactivate(arm.now_ns)
+    arm.until(lambda: arm.status.state == "INACTIVE")
+    assert not arm.moving
+    arm.activate()
+    arm.run(0.3)
+    arm.push()
+    arm.run(0.3)
+    assert arm.moving
+    assert_within(arm)
