@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from lawam_ros.contract.bridge import BACK_ENDS, MOCK, SDK
 from lawam_ros.contract.controllers import check_controllers
 from lawam_ros.contract.drivers import Driver, driver_of
 from lawam_ros.contract.errors import EXIT_ENVIRONMENT_LACKS, EXIT_USER_MISTAKE, EnvironmentLacks, UserMistake
@@ -58,7 +59,13 @@ ARGUMENTS = (
         "Where commands go: sim is a MuJoCo world behind the robot's topics, mock the same topics without physics, real the robot.",
         ("sim", "mock", "real"),
     ),
-    Argument("robot_ip", "", "Address of the robot, with hardware:=real."),
+    Argument("robot_ip", "", "Address of the robot, with hardware:=real and a driver of ros2_control."),
+    Argument(
+        "backend",
+        "",
+        "Of a robot with a bridge: sdk or topics with hardware:=real, empty for sdk; mock with hardware:=mock, the bridge without a robot.",
+        ("", *BACK_ENDS),
+    ),
     Argument("images", "", "What the mock's cameras show: <dataset folder>#<episode number>; empty shows a test card."),
     Argument("robot", "", "Robot, a file in config/robots."),
     Argument(
@@ -129,20 +136,27 @@ def nodes_for(task: str, values: Mapping[str, str]) -> tuple[NodeSpec, ...]:
     """Nodes of a task with resolved parameters. ``values`` holds every argument. Raises UserMistake."""
     check_arguments(values)
     contract = contract_for(task, values)
-    if values["hardware"] == "real":
-        driver_for(contract, values)
+    driver_for(contract, values)
+    bridged = back_end_for(contract, values)
     common: dict[str, Value] = {"task": task, "robot": contract.robot.name, "overrides": values["set"]}
     seed = int(values["seed"])
     timed: dict[str, Value] = dict(common)
     if values["clock"] == "lockstep":
         timed |= {"lockstep": True, "lockstep_latency_s": float(values["latency_s"])}
-    stand_in = {"sim": [NodeSpec("sim", {**timed, "seed": seed})], "mock": [NodeSpec("mock", {**common, "images": values["images"]})]}
-    executor: dict[str, Value] = {**timed, "instruction": values["instruction"]}
+    driven: dict[str, list[NodeSpec]] = {
+        "sim": [NodeSpec("sim", {**timed, "seed": seed})],
+        "mock": [NodeSpec("mock", {**common, "images": values["images"]})],
+        "real": [],
+    }
+    obeyed: dict[str, Value] = {"hardware": "real"} if values["hardware"] == "real" else {}
+    if bridged and contract.robot.bridge is not None:
+        driven[values["hardware"]] = [NodeSpec(contract.robot.bridge.node, {**common, "backend": bridged})]
+        obeyed = {"hardware": "bridge_mock" if bridged == MOCK else "real"}
     # The first to start and the last to be stopped, so that a recording shows how the arm came to rest.
     nodes = [NodeSpec("recorder", {**timed, "bag": values["bag"]})] if values["record"] == "true" else []
     nodes += [
-        *stand_in.get(values["hardware"], []),
-        NodeSpec("chunk_executor", executor | ({"hardware": "real"} if values["hardware"] == "real" else {})),
+        *driven[values["hardware"]],
+        NodeSpec("chunk_executor", {**timed, "instruction": values["instruction"], **obeyed}),
         NodeSpec(
             "policy",
             {
@@ -167,7 +181,9 @@ def foreign_nodes_for(task: str, values: Mapping[str, str]) -> tuple[ForeignNode
     """Processes of other ROS packages that ``ros2 launch`` starts besides. Raises UserMistake."""
     if values["rviz"] != "true":
         return ()
-    return rviz_nodes(contract_for(task, values).robot, values["hardware"] == "real", values["clock"] == "lockstep")
+    robot = contract_for(task, values).robot
+    driver_describes = values["hardware"] == "real" and robot.real is not None
+    return rviz_nodes(robot, driver_describes, values["clock"] == "lockstep")
 
 
 def bag_command(task: str, values: Mapping[str, str]) -> list[str]:
@@ -178,13 +194,36 @@ def bag_command(task: str, values: Mapping[str, str]) -> list[str]:
     return ["ros2", "bag", "record", "--storage", "mcap", "--output", folder, "--topics", *topics]
 
 
-def driver_for(contract: Contract, values: Mapping[str, str]) -> Driver:
-    """Driver of the real robot. Raises UserMistake where the robot has none, or is not to be driven like this."""
+def back_end_for(contract: Contract, values: Mapping[str, str]) -> str:
+    """Back end of the bridge that drives the robot or its mock, empty where no bridge does. Raises UserMistake where it cannot be."""
+    hardware, wanted = values["hardware"], values["backend"]
+    possible = {"real": tuple(name for name in BACK_ENDS if name != MOCK), "mock": (MOCK,)}.get(hardware, ())
+    if wanted and contract.robot.bridge is None:
+        raise UserMistake(f"backend:={wanted}: expected a robot with a bridge, {contract.robot.name} has no section 'bridge' in its file")
+    if wanted and wanted not in possible:
+        raise UserMistake(f"backend:={wanted}: expected {' or '.join(possible) or 'none'} with hardware:={hardware}")
+    return wanted or (SDK if hardware == "real" and contract.robot.bridge is not None else "")
+
+
+def driver_for(contract: Contract, values: Mapping[str, str]) -> Driver | None:
+    """Driver of the real robot, None where there is no robot or a bridge of ours drives it.
+
+    Raises UserMistake where the robot has neither, or is not to be driven like this.
+    """
     robot, real = contract.robot, contract.robot.real
+    if values["hardware"] != "real":
+        return None
+    if robot.bridge is not None:
+        if values["robot_ip"]:
+            raise UserMistake(
+                f"robot_ip:={values['robot_ip']}: expected none, the bridge of {robot.name} finds it at {robot.bridge.sdk_address}; "
+                "elsewhere set:=robot.bridge.sdk_address=..."
+            )
+        return None
     if real is None:
         raise UserMistake(
-            f"hardware:=real: robot {robot.name} has no driver (no section 'real' in its file); franka_ros2 on Jazzy drives the FR3 only: "
-            "robot:=franka_fr3"
+            f"hardware:=real: robot {robot.name} has no driver (no section 'real' or 'bridge' in its file); franka_ros2 on Jazzy drives "
+            "the FR3 only: robot:=franka_fr3"
         )
     if not re.fullmatch(r"[A-Za-z0-9.:_-]+", values["robot_ip"]):
         raise UserMistake(f"robot_ip:={values['robot_ip']}: expected the address of the robot, such as 172.16.0.2")
@@ -223,8 +262,11 @@ def launch_description(task: str) -> Any:
     """LaunchDescription of a task. The arguments are resolved first, so that launch starts exactly the nodes of ``nodes_for``."""
 
     def further(values: Mapping[str, str]) -> list[Any]:
-        driver = driver_actions(driver_for(contract_for(task, values), values)) if values["hardware"] == "real" else []
-        return [*driver, *(_foreign_action(node, values["namespace"]) for node in foreign_nodes_for(task, values))]
+        driver = driver_for(contract_for(task, values), values)
+        return [
+            *(driver_actions(driver) if driver else []),
+            *(_foreign_action(node, values["namespace"]) for node in foreign_nodes_for(task, values)),
+        ]
 
     return described(arguments(task), lambda values: nodes_for(task, values), further)
 

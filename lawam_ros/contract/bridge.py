@@ -12,6 +12,13 @@ FALL_PERCENT = 7.0
 MAX_RATE_HZ = 200.0
 """Of control calls (vendor's manual)."""
 
+SDK, TOPICS, MOCK = "sdk", "topics", "mock"
+BACK_ENDS = (SDK, TOPICS, MOCK)
+"""Ways of a bridge to its robot: the vendor's Python package, the robot's own topics, or none."""
+
+ACTIVE_TOPIC = "lawam/controller_active"
+"""Whether the robot obeys the bridge, and the bridge set-points (Bool, latched)."""
+
 
 @dataclass(frozen=True)
 class ArmTopics:
@@ -25,36 +32,47 @@ class ArmTopics:
 
 @dataclass(frozen=True)
 class Bridge:
-    """sdk_address: of the vendor's service. command_topic: set-points to the real robot. rate_hz: of commands to each arm and gripper.
+    """node: executable and name of the bridge. sdk_address: of the vendor's service. command_topic: set-points to the real robot. rate_hz:
+    of commands to each arm and gripper.
 
-    command_age_s, state_age_s: longest silence of commands, and of any stream of the robot's state. start_distance_rad: from the measured
-    joints to the first command. battery_*_percent: warning, and no motion. battery_topic: a BatteryState for the back end ``topics``, empty
-    where the robot publishes none. camera_streams: camera of the contract -> ``group.method`` of the vendor's client.
+    command_age_s, state_age_s: longest silence of commands, and of any stream of the robot's state or of the bridge. start_distance_rad:
+    from the measured joints to the first command. reference_error_rad: from the executor's command to what the robot was told.
+    battery_*_percent: warning, and no motion. battery_topic: a BatteryState for the back end ``topics``, empty where the robot publishes
+    none. camera_streams: camera of the contract -> ``group.method`` of the vendor's client.
     """
 
+    node: str
     sdk_address: str
     command_topic: str
     rate_hz: float
     command_age_s: float
     state_age_s: float
     start_distance_rad: float
+    reference_error_rad: float
     battery_warn_percent: float
     battery_stop_percent: float
     topics: Mapping[str, ArmTopics]
     camera_streams: Mapping[str, str]
     battery_topic: str
 
+    @property
+    def reference_topic(self) -> str:
+        """What the robot was told last (JointState, every cycle)."""
+        return f"{self.node}/reference"
+
 
 def bridge_from_fields(fields: Fields, arms: list[str]) -> Bridge:
     """Raises UserMistake naming the key."""
     topics, streams = fields.child("topics"), fields.child("camera_streams")
     bridge = Bridge(
+        node=fields.text("node"),
         sdk_address=fields.text("sdk_address"),
         command_topic=fields.text("command_topic"),
         rate_hz=fields.number("rate_hz", 20.0, MAX_RATE_HZ),
         command_age_s=fields.number("command_age_s", 0.02, 0.5),
         state_age_s=fields.number("state_age_s", 0.02, 0.5),
         start_distance_rad=fields.number("start_distance_rad", 0.001, 0.2),
+        reference_error_rad=fields.number("reference_error_rad", 0.001, 1.0),
         battery_warn_percent=fields.number("battery_warn_percent", FALL_PERCENT, 100.0),
         battery_stop_percent=fields.number("battery_stop_percent", FALL_PERCENT + 1.0, 100.0),
         topics={arm: _arm_topics(topics.child(arm)) for arm in arms},

@@ -16,6 +16,7 @@ from lawam_ros.contract.rotations import quat_normalise
 from lawam_ros.contract.yaml_fields import Fields
 
 Array = NDArray[np.float64]
+Drive = RealRobot | Bridge
 
 CARTESIAN_COMPONENTS = ("x", "y", "z", "qx", "qy", "qz", "qw", "gripper")
 
@@ -222,6 +223,11 @@ class Robot:
     bridge: Bridge | None = None
 
     @property
+    def drive(self) -> Drive | None:
+        """How it is driven in reality; None for a robot that is only simulated."""
+        return self.real or self.bridge
+
+    @property
     def joint_names(self) -> tuple[str, ...]:
         """Arm joints of all arms, in robot order (grippers apart)."""
         return tuple(joint for arm in self.arms for joint in arm.joints)
@@ -284,6 +290,8 @@ def robot_from_mapping(mapping: dict[str, Any], where: str) -> Robot:
             f"{where}.topics.sim_command: expected a name under sim_controller/, which no real controller may listen to, "
             f"got {robot.sim_command_topic!r}"
         )
+    if robot.real is not None and robot.bridge is not None:
+        raise UserMistake(f"{where}: expected a section 'real' or 'bridge', got both; one arm obeys one driver")
     for part in (embodiment, topics, fields):
         part.done()
     return robot

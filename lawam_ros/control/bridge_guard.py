@@ -44,6 +44,7 @@ class BridgeGuard:
         self._taken: JointCommand | None = None
         self._sent: JointCommand | None = None
         self._sent_ns = 0
+        self._told_rad: Array | None = None
         self._refused_sends = 0
         self.state, self.reason = WAITING, "no_commands"
         self.dropped = 0
@@ -52,6 +53,13 @@ class BridgeGuard:
     @property
     def following(self) -> bool:
         return self.state == FOLLOWING
+
+    @property
+    def reference_rad(self) -> Array | None:
+        """Where the robot was told to be last, which it holds; before that where it was measured, None before it was."""
+        if self._told_rad is None:
+            return None if self._report is None else self._report.joints_rad
+        return self._told_rad
 
     def hear(self, report: RobotReport, now_ns: int) -> None:
         """What the robot said last. A stamp that stands still or goes back is not news."""
@@ -225,7 +233,7 @@ class BridgeGuard:
 
     def _remember(self, command: JointCommand, now_ns: int) -> JointCommand:
         self._limiter.restore(JointState(command.positions_rad, command.velocities_rad_s, command.accelerations_rad_s2))
-        self._sent, self._sent_ns = command, now_ns
+        self._sent, self._sent_ns, self._told_rad = command, now_ns, command.positions_rad
         return command
 
     def _braked(self, now_ns: int) -> JointCommand | None:
@@ -233,7 +241,7 @@ class BridgeGuard:
         if self._sent is None or self._limiter.standing:
             return None
         state = self._limiter.brake()
-        self._sent_ns = now_ns
+        self._sent_ns, self._told_rad = now_ns, state.position
         self._sent = replace(
             self._sent,
             stamp_ns=self._sent.stamp_ns,

@@ -1,11 +1,14 @@
 """What controller and robot say about themselves: whether they obey, and when a start from the measured pose is allowed."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lawam_ros.contract.real import Watch
+from lawam_ros.contract.bridge import ACTIVE_TOPIC
+from lawam_ros.contract.real import TRAJECTORY_WINDOW, RealRobot
+from lawam_ros.contract.robot import Drive
 
 Array = NDArray[np.float64]
 
@@ -18,6 +21,28 @@ AT_REFERENCE_RAD = 0.01
 """A controller at rest holds our last command exactly: farther away, somebody else has moved it."""
 
 
+@dataclass(frozen=True)
+class Watched:
+    """Topics on which a controller says whether it is active, and what it follows (empty where it does not say).
+
+    max_age_s: longest silence of the latter, and how long it may be farther than reference_error_rad from the command.
+    """
+
+    activity: str
+    reference: str
+    max_age_s: float
+    reference_error_rad: float
+
+
+def watched(drive: Drive) -> Watched:
+    """A controller of ros2_control, or a bridge of ours, which is one to the executor."""
+    if isinstance(drive, RealRobot):
+        watch = drive.watch
+        reference = watch.controller_state if drive.output == TRAJECTORY_WINDOW else ""
+        return Watched(f"{watch.controller_manager}/activity", reference, watch.max_age_s, watch.reference_error_rad)
+    return Watched(ACTIVE_TOPIC, drive.reference_topic, drive.state_age_s, drive.reference_error_rad)
+
+
 class ControllerWatch:
     """Last words of the controller manager, the controller and the robot. Times are int ns on the executor's clock.
 
@@ -26,10 +51,9 @@ class ControllerWatch:
     knows what: nothing is sent to it any more until such a start.
     """
 
-    def __init__(self, watch: Watch, reports_reference: bool) -> None:
-        """reports_reference: the controller publishes what it follows, and is expected to."""
-        self._watch = watch
-        self._reports = reports_reference
+    def __init__(self, drive: Drive) -> None:
+        self._watch = watched(drive)
+        self._reports = bool(self._watch.reference)
         self._active: bool | None = None
         self._robot_trouble = ""
         self._reference_rad: Array | None = None
@@ -78,13 +102,13 @@ class ControllerWatch:
         if self._robot_trouble:
             return f"expected a robot that can move, it reports {self._robot_trouble}; clear the cause, then call chunk_executor/recover"
         if self._active is None:
-            return f"expected {watch.controller_manager}/activity to name our controller, it has not yet; is the driver running?"
+            return f"expected {watch.activity} to name our controller, it has not yet; is the driver running?"
         if not self._active:
             return "expected an active controller, it is inactive; activate it, or call chunk_executor/recover"
         age_s = self._age_s(now_ns)
         if self._reports and age_s > watch.max_age_s:
             heard = "none came" if math.isinf(age_s) else f"the last came {age_s:.2f} s ago"
-            return f"expected {watch.controller_state} at least every {watch.max_age_s:g} s, {heard}; is the controller running?"
+            return f"expected {watch.reference} at least every {watch.max_age_s:g} s, {heard}; is the controller running?"
         if self.restarted or (self._in_step and not (self._reports and self._distance_rad(commanded_rad) > AT_REFERENCE_RAD)):
             return ""
         return "expected a controller that follows our last command, it does not; restart it (chunk_executor/recover) to start from the arm"

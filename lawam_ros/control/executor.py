@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from lawam_ros.contract.errors import LawamError
 from lawam_ros.contract.load import Contract
-from lawam_ros.contract.real import TRAJECTORY_WINDOW
+from lawam_ros.contract.real import TRAJECTORY_WINDOW, RealRobot
 from lawam_ros.contract.records import ActionChunk, JointCommand
 from lawam_ros.control import ladder
 from lawam_ros.control.acceptance import Situation, judge_chunk
@@ -45,18 +45,18 @@ class ChunkExecutor:
     """
 
     def __init__(self, contract: Contract, urdf_text: str, hardware: bool = False) -> None:
-        """hardware: drive the robot as its section ``real`` says. Commands to a trajectory controller are then stamped ahead of time, and
-        ``controller`` must be told what controller and robot say."""
+        """hardware: drive the robot as its section ``real`` or ``bridge`` says. Commands to a trajectory controller are then stamped ahead
+        of time, and ``controller`` must be told what controller and robot say."""
         self._contract = contract
         self._robot = contract.robot
         self._period_ns = contract.robot.tick_period_ns
         self._motion = Motion(contract.robot, urdf_text, contract.task.merge)
         self._measured = MeasuredJoints(contract.robot)
         self._operator = OperatorInputs(contract.robot.safety)
-        real = contract.robot.real if hardware else None
-        windowed = real is not None and real.output == TRAJECTORY_WINDOW
-        self.controller = None if real is None else ControllerWatch(real.watch, reports_reference=windowed)
-        self._window = RollingWindow(real.window, self._period_ns) if real is not None and windowed else None
+        drive = contract.robot.drive if hardware else None
+        windowed = isinstance(drive, RealRobot) and drive.output == TRAJECTORY_WINDOW
+        self.controller = None if drive is None else ControllerWatch(drive)
+        self._window = RollingWindow(drive.window, self._period_ns) if isinstance(drive, RealRobot) and windowed else None
         self._lead_ns = self._window.lead_ns if self._window else 0
         # Commands ahead of time are no burst: whatever the lead holds is made up.
         self._made_up_periods = max(MAX_MADE_UP_PERIODS, self._lead_ns // self._period_ns + 1)

@@ -37,9 +37,10 @@ from lawam_ros.control.measured import joints_of_command
 from lawam_ros.control.stream_rate import StreamRate
 from lawam_ros.control.tick_output import Status, TickOutput
 from lawam_ros.nodes import messages, qos
+from lawam_ros.nodes.bridge_link import BridgeLink
 from lawam_ros.nodes.command_outputs import command_output, command_topic
 from lawam_ros.nodes.gripper_actions import GripperWish
-from lawam_ros.nodes.hardware import HARDWARE, linked, wanted_hardware
+from lawam_ros.nodes.hardware import HARDWARE, SIM, joint_states_topics, linked, wanted_drive
 from lawam_ros.nodes.inputs_node import inputs_node
 from lawam_ros.nodes.lock_step import LATENCY, LOCKSTEP, STEP_TOPIC, step_from_message
 from lawam_ros.nodes.managed import InputMissing, ManagedNode, run
@@ -93,7 +94,7 @@ class ChunkExecutorNode(ManagedNode):
         self._motion_thread: threading.Thread | None = None
         self._stamps = StampClock(int(self.get_clock().now().nanoseconds) - time.monotonic_ns())
         self._stepped: SteppedTicks | None = None
-        self._link: RobotLink | None = None
+        self._link: RobotLink | BridgeLink | None = None
         self._recorded: TimedBuffer[JointCommand] | None = None
         self._published_status: Status | None = None
         self._was_active = False
@@ -117,19 +118,19 @@ class ChunkExecutorNode(ManagedNode):
         obeyed = replace(self._contract, robot=replace(robot, safety=Safety())) if stepped else self._contract
         urdf = path.read_text(encoding="utf-8")
         replays = self._replays()
-        real = self._real = wanted_hardware(str(self.get_parameter("hardware").value), robot, stepped)
-        if real is not None:
-            self._link, narrowed = linked(self, robot, real, urdf, self._tell_controller, self._gripper_wish)
+        drive = self._drive = wanted_drive(str(self.get_parameter("hardware").value), robot, stepped)
+        if drive is not None:
+            self._link, narrowed = linked(self, self._contract, drive, urdf, self._tell_controller, self._gripper_wish)
             obeyed = replace(obeyed, robot=narrowed)
         if replays:  # recorded joints follow the recorded commands, not the new ones
             self._recorded = TimedBuffer(600)
             obeyed = replace(obeyed, robot=replace(obeyed.robot, budgets=replace(robot.budgets, tracking_error_rad=math.inf)))
         self._names = messages.command_names(robot)
-        self._command_topic = command_topic(robot, real)
+        self._command_topic = command_topic(robot, drive)
         if not stepped:
             self._look_for_another()
-        self._output = command_output(self, robot, real)
-        core = ChunkExecutor(obeyed, urdf, hardware=real is not None)
+        self._output = command_output(self, robot, drive)
+        core = ChunkExecutor(obeyed, urdf, hardware=drive is not None)
         with self._lock:
             self._core = core
         if self._link is not None:
@@ -191,7 +192,7 @@ class ChunkExecutorNode(ManagedNode):
     def _replays(self) -> bool:
         """Raises UserMistake for a replay with real hardware: nothing would notice an arm that does not follow."""
         replays = bool(check_replay(str(self.get_parameter("replay").value)))
-        if replays and self.get_parameter("hardware").value == "real":
+        if replays and self.get_parameter("hardware").value != SIM:
             raise UserMistake("parameter replay: expected none with real hardware, whose joints are not recorded ones")
         return replays
 
@@ -291,7 +292,7 @@ class ChunkExecutorNode(ManagedNode):
             motion.create_subscription(type_, topic, callback, profile, event_callbacks=self.mismatches.of_subscription(topic))
 
         stepped = self._stepped is not None
-        for topic in (contract.robot.joint_states_topic,) if self._real is None else self._real.joint_states:
+        for topic in joint_states_topics(contract.robot, self._drive):
             subscribe(JointState, topic, self._on_joint_states, qos.STEPPED if stepped else qos.SENSOR)
         subscribe(JointTrajectory, CHUNK_TOPIC, self._on_chunk, qos.CHUNK)
         if self._recorded is not None:

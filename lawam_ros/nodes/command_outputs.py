@@ -1,4 +1,4 @@
-"""Where commands go: set-points for simulated and mocked robots, windows or poses for the controller of a real one."""
+"""Where commands go: set-points for simulated and mocked robots and for bridges, windows or poses for the controller of a real one."""
 
 import array
 from typing import Protocol
@@ -9,7 +9,7 @@ from rclpy.publisher import Publisher
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from lawam_ros.contract.real import TRAJECTORY_WINDOW, RealRobot
-from lawam_ros.contract.robot import Robot
+from lawam_ros.contract.robot import Drive, Robot
 from lawam_ros.control.rolling_window import Window
 from lawam_ros.control.tick_output import TickOutput
 from lawam_ros.nodes import messages, qos
@@ -24,26 +24,27 @@ class CommandOutput(Protocol):
     def publish(self, set_point: JointTrajectory, output: TickOutput, stamps: StampClock) -> None: ...
 
 
-def command_topic(robot: Robot, real: RealRobot | None) -> str:
+def command_topic(robot: Robot, drive: Drive | None) -> str:
     """Before remapping. Nobody else may publish there."""
-    return robot.sim_command_topic if real is None else real.command_topic
+    return robot.sim_command_topic if drive is None else drive.command_topic
 
 
-def command_output(node: Node, robot: Robot, real: RealRobot | None) -> CommandOutput:
-    """real: the section of the robot file when the robot itself is to be driven."""
-    if real is None:
-        return SetPoints(node, robot)
-    return Windows(node, robot, real) if real.output == TRAJECTORY_WINDOW else Poses(node, robot, real)
+def command_output(node: Node, robot: Robot, drive: Drive | None) -> CommandOutput:
+    """drive: as ``hardware.wanted_drive`` has it."""
+    if not isinstance(drive, RealRobot):
+        return SetPoints(node, command_topic(robot, drive))
+    return Windows(node, robot, drive) if drive.output == TRAJECTORY_WINDOW else Poses(node, robot, drive)
 
 
 class SetPoints:
-    """Every command to ``sim_controller/...``."""
+    """Every command, to whatever simulates or to a bridge that obeys."""
 
-    def __init__(self, node: Node, robot: Robot) -> None:
-        self.publisher = node.create_publisher(JointTrajectory, command_topic(robot, None), qos.COMMAND)
+    def __init__(self, node: Node, topic: str) -> None:
+        self.publisher = node.create_publisher(JointTrajectory, topic, qos.COMMAND)
 
     def publish(self, set_point: JointTrajectory, output: TickOutput, stamps: StampClock) -> None:
-        self.publisher.publish(set_point)
+        if output.heard:
+            self.publisher.publish(set_point)
 
 
 class Windows:

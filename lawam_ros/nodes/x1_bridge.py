@@ -17,6 +17,7 @@ from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
+from lawam_ros.contract.bridge import ACTIVE_TOPIC, BACK_ENDS, MOCK, SDK
 from lawam_ros.contract.errors import EXIT_CRITERION_MISSED, LawamError, UserMistake
 from lawam_ros.contract.installation import refuse_ros_wheels
 from lawam_ros.contract.paths import urdf_dir
@@ -37,15 +38,14 @@ from lawam_ros.nodes.x1_topics import TopicsBackEnd
 from lawam_ros.observe.image import jpeg_from_rgb
 from lawam_ros.sim.x1_mock import MockX1, mock_sdk
 
-SDK, TOPICS, MOCK = "sdk", "topics", "mock"
 BACKEND = Parameter("backend", MOCK, "Way to the robot: sdk (the vendor's Python package), topics (those on the robot), mock (no robot).")
 TABLE = (BACKEND,)
-ACTIVE_TOPIC = "lawam/controller_active"
+SECOND_BRIDGE = "second_bridge"
 
 _HUNG_S = 0.2
 """At least; a cycle is never late before its commands would be."""
 
-_WATCH_S = 0.05
+_WATCH_S = 0.02
 _PUBLISHERS_S = 1.0
 _REST_S = 5.0
 _JOIN_S = 5.0
@@ -89,6 +89,7 @@ class X1BridgeNode(ManagedNode):
         self._hung_s = max(_HUNG_S, 2.0 * robot.bridge.command_age_s)
         self._joint_states = self.create_publisher(JointState, robot.joint_states_topic, qos.REFERENCE)
         self._obeys = self.create_publisher(Bool, ACTIVE_TOPIC, qos.LATCHED)
+        self._reference = self.create_publisher(JointState, robot.bridge.reference_topic, qos.BEAT)
         self.create_service(Trigger, "~/stop", self._on_stop)
         self.create_service(Trigger, "~/reset", self._on_reset)
         self._inputs.create_subscription(JointTrajectory, self._command_topic, self._on_command, qos.COMMAND)
@@ -102,8 +103,10 @@ class X1BridgeNode(ManagedNode):
 
     def start(self) -> None:
         assert self._guard is not None and self._back_end is not None
-        self._others = other_publishers(self, self._command_topic, 1)
-        if self._others:
+        self._others, reason = self._intruders()
+        if reason == SECOND_BRIDGE:  # one that was killed is remembered by the middleware for some seconds
+            raise InputMissing(self._others)
+        if reason:
             raise UserMistake(self._others)
         with self._lock:
             problem = self._guard.problem(time.monotonic_ns())
@@ -182,8 +185,8 @@ class X1BridgeNode(ManagedNode):
         if kind == MOCK:
             grey = jpeg_from_rgb(np.full((240, 320, 3), 128, np.uint8), 90)
             return SdkBackEnd(robot, robot.bridge, urdf, mock_sdk(MockX1(robot, urdf, grey)))
-        if kind not in (SDK, TOPICS):
-            raise UserMistake(f"parameter backend: expected {SDK}, {TOPICS} or {MOCK}, got {kind!r}")
+        if kind not in BACK_ENDS:
+            raise UserMistake(f"parameter backend: expected one of {', '.join(BACK_ENDS)}, got {kind!r}")
         refuse_ros_wheels()
         if kind == SDK:
             return SdkBackEnd(robot, robot.bridge, urdf, vendor_sdk())
@@ -229,6 +232,7 @@ class X1BridgeNode(ManagedNode):
             with self._lock:
                 self._guard.sent(accepted)
         self._publish_joints(report)
+        self._publish_reference()
         self._cycled_s = time.monotonic()
 
     def _publish_joints(self, report: RobotReport) -> None:
@@ -245,6 +249,16 @@ class X1BridgeNode(ManagedNode):
         positions |= dict(self._robot.standing_joints)
         stamp_ns = self.get_clock().now().nanoseconds - round(age_s * 1e9)
         self._joint_states.publish(messages.joint_state_to_message(stamp_ns, positions, dict.fromkeys(positions, 0.0)))
+
+    def _publish_reference(self) -> None:
+        """For the executor, which stops when its commands are not what the robot is told."""
+        assert self._guard is not None
+        with self._lock:
+            reference_rad = self._guard.reference_rad
+        if reference_rad is not None:
+            positions = dict(zip(self._robot.joint_names, reference_rad.tolist(), strict=True))
+            stamp_ns = self.get_clock().now().nanoseconds
+            self._reference.publish(messages.joint_state_to_message(stamp_ns, positions, dict.fromkeys(positions, 0.0)))
 
     def _cycle_failed(self) -> None:
         self.exit_code = EXIT_CRITERION_MISSED
@@ -275,9 +289,17 @@ class X1BridgeNode(ManagedNode):
     def _watch_publishers(self) -> None:
         if self._tick is None:
             return
-        self._others = other_publishers(self, self._command_topic, 1)
-        if self._others:
-            self._request_stop("second_command_publisher")
+        self._others, reason = self._intruders()
+        if reason:
+            self._request_stop(reason)
+
+    def _intruders(self) -> tuple[str, str]:
+        """Who else sends set-points, or speaks as a bridge, in a sentence and as a reason; both empty when nobody does."""
+        commands = other_publishers(self, self._command_topic, 1)
+        if commands:
+            return commands, "second_command_publisher"
+        bridges = other_publishers(self, ACTIVE_TOPIC, 1)
+        return bridges, SECOND_BRIDGE if bridges else ""
 
     def _request_stop(self, reason: str) -> None:
         with self._lock:

@@ -18,7 +18,7 @@ from lawam_ros.contract.paths import config_dir
 from lawam_ros.contract.robot import robot_from_mapping
 from lawam_ros.contract.yaml_fields import load_yaml
 
-TASK = "franka_pick_place"
+TASK, X1 = "franka_pick_place", "x1_towel_fold"
 FILE = config_dir() / "controllers" / "franka_fr3.yaml"
 
 
@@ -89,6 +89,57 @@ def test_what_real_refuses(official, changes, expected):
     with pytest.raises(UserMistake, match=expected) as refusal:
         bringup.nodes_for(TASK, values(**changes))
     assert "\n" not in str(refusal.value)
+
+
+def x1_values(**changes):
+    return bringup.defaults(X1) | {"hardware": "real"} | changes
+
+
+@pytest.mark.parametrize("backend", ["", "sdk", "topics"])
+def test_a_robot_with_a_bridge_is_driven_by_it(official, backend):
+    nodes = {node.name: node for node in bringup.nodes_for(X1, x1_values(backend=backend))}
+    assert list(nodes) == ["x1_bridge", "chunk_executor", "policy", "subgoal_view"]
+    assert nodes["x1_bridge"].parameters["backend"] == (backend or "sdk")
+    assert nodes["chunk_executor"].parameters["hardware"] == "real"
+    assert bringup.driver_for(load_contract(X1), x1_values()) is None
+
+
+def test_the_bridge_runs_without_a_robot_and_on_the_ros_wheels():
+    nodes = {node.name: node for node in bringup.nodes_for(X1, x1_values(hardware="mock", backend="mock"))}
+    assert list(nodes) == ["x1_bridge", "chunk_executor", "policy", "subgoal_view"]
+    assert nodes["x1_bridge"].parameters["backend"] == "mock"
+    assert nodes["chunk_executor"].parameters["hardware"] == "bridge_mock"
+    assert "mock" in {node.name for node in bringup.nodes_for(X1, x1_values(hardware="mock"))}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"backend": "mock"}, "backend:=mock: expected sdk or topics with hardware:=real"),
+        ({"backend": "sdk", "hardware": "mock"}, "backend:=sdk: expected mock with hardware:=mock"),
+        ({"backend": "mock", "hardware": "sim"}, "backend:=mock: expected none with hardware:=sim"),
+        ({"backend": "wire"}, "backend:=wire: expected"),
+        ({"robot_ip": "10.0.0.1"}, "robot_ip:=10.0.0.1: expected none, the bridge of quanta_x1 finds it at x2://192.168.10.1:50051"),
+        ({"set": "robot.bridge.command_topic=sim_controller/x"}, "expected a topic of a real robot"),
+    ],
+)
+def test_what_a_bridge_refuses(official, changes, expected):
+    with pytest.raises(UserMistake, match=expected) as refusal:
+        bringup.nodes_for(X1, x1_values(**changes))
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_back_end_needs_a_bridge(official):
+    with pytest.raises(UserMistake, match="backend:=sdk: expected a robot with a bridge, franka_fr3 has no section 'bridge'"):
+        bringup.nodes_for(TASK, values(backend="sdk"))
+
+
+def test_one_robot_has_one_driver():
+    mapping = copy.deepcopy(load_yaml(config_dir() / "robots" / "franka_fr3.yaml", "robot"))
+    bridge = load_yaml(config_dir() / "robots" / "quanta_x1.yaml", "robot")["bridge"]
+    mapping["bridge"] = bridge | {"topics": {"arm": bridge["topics"]["left"], "battery": ""}, "camera_streams": {}}
+    with pytest.raises(UserMistake, match="expected a section 'real' or 'bridge', got both"):
+        robot_from_mapping(mapping, "robot franka_fr3")
 
 
 def test_lock_step_is_the_simulations():

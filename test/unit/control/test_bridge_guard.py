@@ -317,3 +317,16 @@ def test_wild_commands_among_good_ones_never_reach_the_robot():
     speeds = np.diff(rows, axis=0)[steady] / (PERIOD_NS * 1e-9)
     assert np.all(np.abs(speeds) <= LIMITS.velocity_rad_s + 0.2)
     assert np.all((rows >= LIMITS.lower_rad - 1e-6) & (rows <= LIMITS.upper_rad + 1e-6))
+
+
+def test_it_tells_what_the_robot_holds():
+    run = Run()
+    assert run.guard.reference_rad is None
+    run.step()
+    np.testing.assert_array_equal(run.guard.reference_rad, HOME)
+    run.move()
+    np.testing.assert_array_equal(run.guard.reference_rad, run.sent[-1][1].positions_rad)
+    run.until_rest()
+    np.testing.assert_array_equal(run.guard.reference_rad, run.sent[-1][1].positions_rad)
+    assert run.guard.reset(run.now_ns) == ""
+    np.testing.assert_array_equal(run.guard.reference_rad, run.sent[-1][1].positions_rad)

@@ -152,7 +152,7 @@ def test_what_an_activation_waits_for_is_said_in_one_sentence(say, expected):
     arm = RealArm()
     arm.listen()
     watch = arm.executor.controller
-    arm.executor.controller = type(watch)(arm.robot.real.watch, reports_reference=True)
+    arm.executor.controller = type(watch)(arm.robot.real)
     say(arm.executor.controller, arm.now_ns)
     with pytest.raises(ActivationRefused, match=expected):
         arm.executor.activate(arm.now_ns)

@@ -15,7 +15,7 @@ from lawam_ros.contract.errors import EnvironmentLacks, UserMistake
 from lawam_ros.contract.load import load_contract
 from lawam_ros.nodes import hardware, messages
 from lawam_ros.nodes.command_outputs import Poses, SetPoints, Windows, command_output, command_topic, window_to_message
-from lawam_ros.nodes.hardware import wanted_hardware
+from lawam_ros.nodes.hardware import wanted_drive
 from lawam_ros.nodes.robot_interfaces import robot_interfaces
 from lawam_ros.nodes.stamp_clock import StampClock
 
@@ -74,8 +74,23 @@ def test_what_stands_in_for_a_robot_is_sent_every_set_point():
     node = StandInNode()
     output = command_output(node, ROBOT, None)
     assert isinstance(output, SetPoints)
-    output.publish("set-point", None, StampClock(0))
+    output.publish("set-point", SimpleNamespace(heard=True), StampClock(0))
     assert node.topics == {"sim_controller/joint_trajectory": ["set-point"]}
+
+
+def test_a_bridge_is_sent_every_set_point_while_it_obeys(monkeypatch):
+    monkeypatch.setattr(hardware, "refuse_ros_wheels", lambda: None)
+    node, robot = StandInNode(), load_contract("x1_towel_fold").robot
+    output = command_output(node, robot, wanted_drive("real", robot, stepped=False))
+    for heard in (True, False, True):
+        output.publish(heard, SimpleNamespace(heard=heard), StampClock(0))
+    assert node.topics == {"x1_bridge/set_points": [True, True]}
+
+
+def test_a_bridge_without_a_robot_is_sent_them_where_no_robot_listens():
+    robot = load_contract("x1_towel_fold").robot
+    drive = wanted_drive("bridge_mock", robot, stepped=False)
+    assert command_topic(robot, drive) == robot.sim_command_topic != robot.bridge.command_topic
 
 
 def test_poses_come_at_their_rate_and_only_while_the_controller_obeys(outputs):
@@ -104,25 +119,27 @@ def test_without_its_interfaces_a_real_robot_is_refused():
 
 
 def test_the_executor_itself_keeps_the_ros_wheels_away_from_hardware():
-    assert wanted_hardware("sim", ROBOT, stepped=True) is None
+    assert wanted_drive("sim", ROBOT, stepped=True) is None
     if importlib.util.find_spec("ros_wheels_bootstrapper") is None:
         pytest.skip("this ROS 2 is an official one")
     with pytest.raises(EnvironmentLacks, match="nobody signs for"):
-        wanted_hardware("real", ROBOT, stepped=False)
+        wanted_drive("real", ROBOT, stepped=False)
 
 
 @pytest.mark.parametrize(
     ("wanted", "robot", "stepped", "expected"),
     [
-        ("reel", "franka_fr3", False, "parameter hardware: expected sim or real, got 'reel'"),
+        ("reel", "franka_fr3", False, "parameter hardware: expected sim, real or bridge_mock, got 'reel'"),
         ("real", "franka_fr3", True, "cannot be in lock step"),
         ("real", "franka_panda", False, "robot franka_panda has no driver"),
+        ("bridge_mock", "franka_fr3", False, "robot franka_fr3 has no bridge"),
+        ("bridge_mock", "franka_fr3", True, "bridge_mock cannot be in lock step"),
     ],
 )
 def test_what_the_executor_refuses_with_an_official_ros(monkeypatch, wanted, robot, stepped, expected):
     monkeypatch.setattr(hardware, "refuse_ros_wheels", lambda: None)
     with pytest.raises(UserMistake, match=expected):
-        wanted_hardware(wanted, load_contract(TASK, robot).robot, stepped)
+        wanted_drive(wanted, load_contract(TASK, robot).robot, stepped)
 
 
 def test_flags_are_named():

@@ -18,15 +18,19 @@ from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 from two_armed import ROBOT, URDF
 
+from lawam_ros.contract.bridge import ACTIVE_TOPIC
 from lawam_ros.contract.errors import EXIT_ENVIRONMENT_LACKS, EXIT_USER_MISTAKE, LawamError, UserMistake
 from lawam_ros.contract.installation import refuse_ros_wheels
+from lawam_ros.contract.load import load_contract
 from lawam_ros.contract.records import JointCommand
 from lawam_ros.control.kinematics import Chain
 from lawam_ros.control.official_rows import official_arms, official_vector
-from lawam_ros.nodes import messages, qos
-from lawam_ros.nodes.x1_bridge import ACTIVE_TOPIC, X1BridgeNode
+from lawam_ros.nodes import bridge_link, messages, qos
+from lawam_ros.nodes.bridge_link import BridgeLink
+from lawam_ros.nodes.x1_bridge import X1BridgeNode
 from lawam_ros.nodes.x1_topics import TopicsBackEnd
 
+TASK = "x1_towel_fold"
 HOME = np.concatenate([arm.home_rad for arm in ROBOT.arms])
 OPEN = {arm.name: 0.05 for arm in ROBOT.arms}
 PATIENT = "robot.bridge.command_age_s=0.5;robot.bridge.state_age_s=0.5"
@@ -82,7 +86,7 @@ class Hands:
 
 
 def started(*parameters):
-    values = ["task:=x1_towel_fold", "robot:=quanta_x1", f"overrides:='{PATIENT}'", "autostart:=false", *parameters]
+    values = [f"task:={TASK}", "robot:=quanta_x1", f"overrides:='{PATIENT}'", "autostart:=false", *parameters]
     rclpy.init(args=["--ros-args", *(part for value in values for part in ("-p", value))])
     return X1BridgeNode()
 
@@ -151,6 +155,56 @@ def test_somebody_else_who_publishes_set_points_stops_the_arms(hands):
     hands.wait(lambda: hands.guard.state == "LATCHED", "LATCHED")
     assert hands.guard.reason == "second_command_publisher"
     hands.mine.destroy_publisher(other)
+
+
+def test_a_second_bridge_stops_the_arms(hands):
+    activated(hands)
+    other = hands.mine.create_publisher(Bool, ACTIVE_TOPIC, qos.LATCHED)
+    hands.wait(lambda: hands.guard.state == "LATCHED", "LATCHED")
+    assert hands.guard.reason == "second_bridge"
+    hands.mine.destroy_publisher(other)
+
+
+def test_what_the_robot_was_told_is_published_with_every_cycle(hands):
+    told = []
+    hands.mine.create_subscription(JointState, "x1_bridge/reference", told.append, qos.BEAT)
+    activated(hands)
+    hands.wait(lambda: len(told) > 20, "references")
+    hands.positions = HOME + 1e-6
+    hands.wait(lambda: told[-1].position[0] == HOME[0] + 1e-6, "the last set-point")
+    assert list(told[-1].name) == list(ROBOT.joint_names)
+
+
+@pytest.fixture
+def link(hands):
+    """Of an executor with the same contract."""
+    made = BridgeLink(hands.mine, load_contract(TASK, None, PATIENT.split(";")), ROBOT.bridge, lambda say: None)
+    yield made
+    made.close()
+
+
+def test_the_executor_takes_no_other_back_end_and_no_other_contract(hands, link):
+    link.check(("mock",))
+    with pytest.raises(UserMistake, match="expected x1_bridge with back end sdk or topics, it has mock"):
+        link.check(("sdk", "topics"))
+    other = BridgeLink(hands.mine, load_contract(TASK), ROBOT.bridge, lambda say: None)
+    try:
+        with pytest.raises(UserMistake, match="expected x1_bridge with our task, robot and overrides, it has task:=x1_towel_fold"):
+            other.check(("mock",))
+    finally:
+        other.close()
+
+
+def test_recovery_restarts_a_bridge_that_obeys_or_is_latched_and_says_what_keeps_it(hands, link, monkeypatch):
+    monkeypatch.setattr(bridge_link, "_RECOVERY_S", 1.0)
+    activated(hands)
+    hands.wait(lambda: link.report()["bridge"] == "obeys", "word of the bridge")
+    hands.active.clear()
+    assert link.recover() == ""
+    hands.wait(lambda: hands.active == [False, True], "a restart")
+    hands.node._back_end._client.battery = 5.0
+    hands.wait(lambda: hands.guard.state == "LATCHED", "LATCHED")
+    assert "x1_bridge/reset: battery at 5 %" in link.recover()
 
 
 def test_deactivation_ends_the_following(hands):
