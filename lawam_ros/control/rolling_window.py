@@ -67,9 +67,9 @@ class RollingWindow:
         self._due_ns = 0
 
     def restart(self, stamp_ns: int, state: JointState) -> None:
-        """Nothing has been sent; the first command is ``state``, at rest."""
+        """The first command is ``state``, at rest, where the controller stands: as good as sent."""
         self._promised = deque([(stamp_ns, state)])
-        self._sent = None
+        self._sent = Window(stamp_ns, self._period_ns, state.position[None], state.velocity[None], state.acceleration[None], promised=1)
         self._due_ns = 0
 
     def silence(self) -> None:

@@ -255,3 +255,22 @@ def test_a_deactivation_ends_when_the_controller_has_come_to_rest():
     arm.run(0.3)
     assert arm.moving
     assert_within(arm)
+
+
+def test_motion_never_begins_before_the_controller_can_have_heard_of_it():
+    arm = RealArm(delay_ms=15)
+    arm.activate()
+    arm.run(0.2)
+    arm.executor.request_hold("requested", arm.now_ns)
+    assert arm.executor.reset(arm.now_ns) is None
+    told = len(arm.windows)
+    arm.stalled = True  # from before the first window on, until shortly before the first command is due
+    arm.run(0.03)
+    arm.push()
+    arm.run(LEAD_S - TRANSPORT_S / 2 - 0.03)
+    arm.stalled = False
+    arm.run(0.3)
+    sent_ns, window = next(entry for entry in arm.windows[told:] if entry[1].velocities_rad_s.any())
+    first = int(np.flatnonzero(window.velocities_rad_s.any(axis=1))[0])
+    assert window.stamps_ns[first] - sent_ns >= TRANSPORT_S * 1e9
+    assert_within(arm)
