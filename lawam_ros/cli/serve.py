@@ -117,7 +117,7 @@ def _server(protocol: str, policy: Any, options: Any) -> Any:
 def _official_arms(policy: Any) -> Any:
     """Of the robot that a checkpoint of ours was trained on; None for others."""
     from lawam_ros.contract.paths import config_dir, urdf_dir
-    from lawam_ros.contract.robot import robot_from_mapping
+    from lawam_ros.contract.robot_file import robot_from_mapping
     from lawam_ros.contract.yaml_fields import load_yaml
     from lawam_ros.control.official_rows import official_arms
 

@@ -11,7 +11,8 @@ import yaml
 
 from lawam_ros.contract.errors import UserMistake
 from lawam_ros.contract.paths import config_dir
-from lawam_ros.contract.robot import Robot, robot_from_mapping
+from lawam_ros.contract.robot import Robot
+from lawam_ros.contract.robot_file import robot_from_mapping
 from lawam_ros.contract.task import Task, task_from_mapping
 from lawam_ros.contract.yaml_fields import load_yaml
 

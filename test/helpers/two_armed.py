@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from lawam_ros.contract.load import load_contract
 from lawam_ros.contract.paths import config_dir, urdf_dir
-from lawam_ros.contract.robot import robot_from_mapping
+from lawam_ros.contract.robot_file import robot_from_mapping
 from lawam_ros.contract.yaml_fields import load_yaml
 from lawam_ros.control.official_rows import official_arms
 

@@ -9,7 +9,8 @@ import pytest
 
 from lawam_ros.contract.paths import config_dir
 from lawam_ros.contract.recorded_topics import recorded_topics
-from lawam_ros.contract.robot import Robot, robot_from_mapping
+from lawam_ros.contract.robot import Robot
+from lawam_ros.contract.robot_file import robot_from_mapping
 from lawam_ros.contract.view_topics import view_topics
 from lawam_ros.contract.yaml_fields import load_yaml
 

@@ -15,7 +15,7 @@ from lawam_ros.contract.drivers import driver_of
 from lawam_ros.contract.errors import EnvironmentLacks, UserMistake
 from lawam_ros.contract.load import load_contract
 from lawam_ros.contract.paths import config_dir
-from lawam_ros.contract.robot import robot_from_mapping
+from lawam_ros.contract.robot_file import robot_from_mapping
 from lawam_ros.contract.yaml_fields import load_yaml
 
 TASK, X1 = "franka_pick_place", "x1_towel_fold"

@@ -13,7 +13,8 @@ from lawam_ros.contract.errors import UserMistake
 from lawam_ros.contract.load import load_contract
 from lawam_ros.contract.paths import config_dir, urdf_dir
 from lawam_ros.contract.recorded_topics import recorded_topics
-from lawam_ros.contract.robot import Robot, robot_from_mapping
+from lawam_ros.contract.robot import Robot
+from lawam_ros.contract.robot_file import robot_from_mapping
 from lawam_ros.contract.rviz import ForeignNode, rviz_file, rviz_nodes
 from lawam_ros.contract.view_topics import MARKER_NAMESPACES, overlay_topic, view_topics
 from lawam_ros.contract.yaml_fields import load_yaml

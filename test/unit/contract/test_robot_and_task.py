@@ -9,7 +9,8 @@ import pytest
 from lawam_ros.contract.errors import UserMistake
 from lawam_ros.contract.load import load_contract
 from lawam_ros.contract.paths import config_dir
-from lawam_ros.contract.robot import Budgets, Robot, robot_from_mapping
+from lawam_ros.contract.robot import Budgets, Robot
+from lawam_ros.contract.robot_file import robot_from_mapping
 from lawam_ros.contract.task import task_from_mapping
 from lawam_ros.contract.yaml_fields import load_yaml
 

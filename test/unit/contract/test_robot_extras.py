@@ -8,7 +8,8 @@ import yaml
 
 from lawam_ros.contract.errors import UserMistake
 from lawam_ros.contract.paths import config_dir
-from lawam_ros.contract.robot import DEFAULT_FRACTION, Safety, robot_from_mapping
+from lawam_ros.contract.robot import Safety
+from lawam_ros.contract.robot_file import DEFAULT_FRACTION, robot_from_mapping
 from lawam_ros.contract.task import task_from_mapping
 from lawam_ros.contract.yaml_fields import load_yaml
 

@@ -6,7 +6,7 @@ import pytest
 from lawam_ros.contract.load import load_contract
 from lawam_ros.contract.paths import config_dir, urdf_dir
 from lawam_ros.contract.records import ActionChunk
-from lawam_ros.contract.robot import robot_from_mapping
+from lawam_ros.contract.robot_file import robot_from_mapping
 from lawam_ros.contract.yaml_fields import load_yaml
 from lawam_ros.control.hand_paths import hand_paths, in_frame
 from lawam_ros.control.kinematics import Chain

@@ -7,7 +7,8 @@ import pytest
 
 from lawam_ros.contract.errors import UserMistake
 from lawam_ros.contract.paths import config_dir, urdf_dir
-from lawam_ros.contract.robot import Robot, robot_from_mapping
+from lawam_ros.contract.robot import Robot
+from lawam_ros.contract.robot_file import robot_from_mapping
 from lawam_ros.contract.rotations import rpy_from_quat
 from lawam_ros.contract.yaml_fields import load_yaml
 from lawam_ros.control.kinematics import Chain, fixed_transform

@@ -8,7 +8,7 @@ import pytest
 from lawam_ros.contract.load import load_contract
 from lawam_ros.contract.paths import config_dir
 from lawam_ros.contract.records import JointCommand
-from lawam_ros.contract.robot import robot_from_mapping
+from lawam_ros.contract.robot_file import robot_from_mapping
 from lawam_ros.contract.yaml_fields import load_yaml
 from lawam_ros.sim.kinematic_robot import KinematicRobot
 
