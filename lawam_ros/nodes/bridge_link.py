@@ -3,13 +3,11 @@
 A node of its own beside the executor's, spun by a thread of its own, as ``RobotLink``: nothing here can hold up ticks or joint states.
 """
 
-import threading
 import time
 from collections.abc import Callable
 
 import numpy as np
 from rcl_interfaces.srv import GetParameters
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
@@ -23,6 +21,7 @@ from lawam_ros.nodes import messages, qos
 from lawam_ros.nodes.calls import call_service
 from lawam_ros.nodes.inputs_node import inputs_node
 from lawam_ros.nodes.managed import InputMissing
+from lawam_ros.nodes.own_thread import OwnThread
 
 _ASK_S = 1.0
 _RECOVERY_S = 3.0
@@ -42,15 +41,10 @@ class BridgeLink:
         node = self._node = inputs_node(owner, "bridge")
         node.create_subscription(Bool, ACTIVE_TOPIC, self._on_active, qos.LATCHED)
         node.create_subscription(JointState, bridge.reference_topic, self._on_reference, qos.BEAT)
-        self._executor = SingleThreadedExecutor()
-        self._executor.add_node(node)
-        self._thread = threading.Thread(target=self._executor.spin, name="bridge-link", daemon=True)
-        self._thread.start()
+        self._thread = OwnThread(node, "bridge-link")
 
     def close(self) -> None:
-        self._executor.shutdown(timeout_sec=1.0)
-        self._thread.join(timeout=1.0)
-        self._node.destroy_node()
+        self._thread.close()
 
     def check(self, back_ends: tuple[str, ...]) -> None:
         """Whether the bridge has one of these back ends, and our contract. Raises InputMissing until it answers, UserMistake otherwise."""

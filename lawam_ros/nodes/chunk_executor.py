@@ -18,8 +18,6 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
 from rclpy.duration import Duration
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, Header, String
@@ -45,6 +43,7 @@ from lawam_ros.nodes.inputs_node import inputs_node
 from lawam_ros.nodes.lock_step import LATENCY, LOCKSTEP, STEP_TOPIC, step_from_message
 from lawam_ros.nodes.managed import InputMissing, ManagedNode, run
 from lawam_ros.nodes.other_publishers import other_publishers
+from lawam_ros.nodes.own_thread import OwnThread
 from lawam_ros.nodes.parameters import Parameter
 from lawam_ros.nodes.priority import EXECUTOR, lock_memory, raise_priority
 from lawam_ros.nodes.replay_inputs import REFERENCE_TOPIC, REPLAY, check_replay
@@ -89,9 +88,7 @@ class ChunkExecutorNode(ManagedNode):
         self._started_s = time.monotonic()
         self._core: ChunkExecutor | None = None
         self._tick: TickThread | None = None
-        self._motion: Node | None = None
-        self._motion_executor: SingleThreadedExecutor | None = None
-        self._motion_thread: threading.Thread | None = None
+        self._motion: OwnThread | None = None
         self._stamps = StampClock(int(self.get_clock().now().nanoseconds) - time.monotonic_ns())
         self._stepped: SteppedTicks | None = None
         self._link: RobotLink | BridgeLink | None = None
@@ -224,14 +221,8 @@ class ChunkExecutorNode(ManagedNode):
         if self._tick is not None:
             self._tick.stop()
             self._tick = None
-        if self._motion_executor is not None:
-            self._motion_executor.shutdown(timeout_sec=1.0)
-            self._motion_executor = None
-        if self._motion_thread is not None:
-            self._motion_thread.join(timeout=1.0)
-            self._motion_thread = None
         if self._motion is not None:
-            self._motion.destroy_node()
+            self._motion.close()
             self._motion = None
         if self._link is not None:
             self._link.close()
@@ -286,7 +277,7 @@ class ChunkExecutorNode(ManagedNode):
                     self._core.request_stop(reason, self._now_ns())
 
     def _start_motion_inputs(self, contract: Contract) -> None:
-        motion = self._motion = inputs_node(self)
+        motion = inputs_node(self)
 
         def subscribe(type_: Any, topic: str, callback: Any, profile: QoSProfile) -> None:
             motion.create_subscription(type_, topic, callback, profile, event_callbacks=self.mismatches.of_subscription(topic))
@@ -305,10 +296,7 @@ class ChunkExecutorNode(ManagedNode):
         for profile in (qos.ANY_PUBLISHER, qos.LATCHED):
             for type_, topic, callback in ((String, "instruction", self._on_instruction), (Bool, "lawam/estop", self._on_estop)):
                 motion.create_subscription(type_, topic, callback, profile, event_callbacks=self.mismatches.expected())
-        self._motion_executor = SingleThreadedExecutor()
-        self._motion_executor.add_node(self._motion)
-        self._motion_thread = threading.Thread(target=self._motion_executor.spin, name="motion-inputs", daemon=True)
-        self._motion_thread.start()
+        self._motion = OwnThread(motion, "motion-inputs")
 
     def _on_joint_states(self, message: JointState) -> None:
         self._rates["joint_states"].heard(self._now_ns())

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from lifecycle_msgs.msg import State
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message
 from std_msgs.msg import String
@@ -26,6 +25,7 @@ from lawam_ros.nodes.calls import call_action, call_service
 from lawam_ros.nodes.gripper_actions import GripperActions, GripperWish
 from lawam_ros.nodes.inputs_node import inputs_node
 from lawam_ros.nodes.managed import InputMissing
+from lawam_ros.nodes.own_thread import OwnThread
 from lawam_ros.nodes.robot_interfaces import RobotInterfaces
 
 Tell = Callable[[Callable[[ControllerWatch], None]], None]
@@ -67,15 +67,10 @@ class RobotLink:
         if real.output == TRAJECTORY_WINDOW:
             node.create_subscription(interfaces.controller_state, watch.controller_state, self._on_controller_state, qos.BEAT, raw=True)
         self._gripper = GripperActions(node, interfaces, real.gripper, robot.arms[0].gripper.opening_max_m, wish)
-        self._executor = SingleThreadedExecutor()
-        self._executor.add_node(node)
-        self._thread = threading.Thread(target=self._executor.spin, name="robot-link", daemon=True)
-        self._thread.start()
+        self._thread = OwnThread(node, "robot-link")
 
     def close(self) -> None:
-        self._executor.shutdown(timeout_sec=1.0)
-        self._thread.join(timeout=1.0)
-        self._node.destroy_node()
+        self._thread.close()
 
     def repeat(self) -> None:
         """Say again what was heard before there was an executor to be told: the controller manager speaks only of changes."""

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from numpy.typing import NDArray
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, JointState
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
@@ -26,6 +24,7 @@ from lawam_ros.nodes.images import image_message, image_type
 from lawam_ros.nodes.inputs_node import inputs_node
 from lawam_ros.nodes.lock_step import LATENCY, LOCKSTEP, TIMEOUT
 from lawam_ros.nodes.managed import ManagedNode, run
+from lawam_ros.nodes.own_thread import OwnThread
 from lawam_ros.nodes.parameters import Parameter
 from lawam_ros.nodes.priority import PHYSICS, lock_memory, raise_priority
 from lawam_ros.nodes.time_owner import TimeOwner
@@ -53,7 +52,7 @@ class SimNode(ManagedNode):
         self._lock = threading.Lock()
         self._running = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._inputs: Node | None = None
+        self._inputs: OwnThread | None = None
         self._frames = 0
         self._behind_s = 0.0
         self._bad_commands = 0
@@ -79,17 +78,14 @@ class SimNode(ManagedNode):
         self._infos = {camera.name: self.create_publisher(CameraInfo, camera.info_topic, qos.REFERENCE) for camera in robot.cameras}
         self._reset_service = self.create_service(Trigger, "sim/reset", self._on_reset)
         self._reset()
-        self._inputs = inputs_node(self)
+        inputs = inputs_node(self)
         if self.get_parameter("lockstep").value:
             latency_ns = round(float(self.get_parameter("lockstep_latency_s").value) * 1e9)
             timeout_s = float(self.get_parameter("lockstep_timeout_s").value)
-            self._owner = TimeOwner(self, self._inputs, latency_ns, robot.tick_period_ns, timeout_s)
+            self._owner = TimeOwner(self, inputs, latency_ns, robot.tick_period_ns, timeout_s)
         else:
-            self._inputs.create_subscription(JointTrajectory, robot.sim_command_topic, self._on_command, qos.COMMAND)
-        self._input_executor = SingleThreadedExecutor()
-        self._input_executor.add_node(self._inputs)
-        self._input_thread = threading.Thread(target=self._input_executor.spin, name="inputs", daemon=True)
-        self._input_thread.start()
+            inputs.create_subscription(JointTrajectory, robot.sim_command_topic, self._on_command, qos.COMMAND)
+        self._inputs = OwnThread(inputs, "inputs")
 
     def start(self) -> None:
         self._running.set()
@@ -105,9 +101,7 @@ class SimNode(ManagedNode):
 
     def teardown(self) -> None:
         if self._inputs is not None:
-            self._input_executor.shutdown(timeout_sec=1.0)
-            self._input_thread.join(timeout=1.0)
-            self._inputs.destroy_node()
+            self._inputs.close()
             self._inputs = self._owner = None
 
     def report(self) -> tuple[str, dict[str, object]]:

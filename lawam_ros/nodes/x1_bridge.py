@@ -10,7 +10,6 @@ import time
 
 import numpy as np
 from numpy.typing import NDArray
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
@@ -29,6 +28,7 @@ from lawam_ros.nodes.images import image_message, image_type
 from lawam_ros.nodes.inputs_node import inputs_node
 from lawam_ros.nodes.managed import InputMissing, ManagedNode, run
 from lawam_ros.nodes.other_publishers import other_publishers
+from lawam_ros.nodes.own_thread import OwnThread
 from lawam_ros.nodes.parameters import Parameter
 from lawam_ros.nodes.priority import EXECUTOR, lock_memory, raise_priority
 from lawam_ros.nodes.tick_thread import TickThread
@@ -60,9 +60,7 @@ class X1BridgeNode(ManagedNode):
         self._releasing = threading.Lock()  # a timer must not publish on what teardown is about to destroy
         self._guard: BridgeGuard | None = None
         self._tick: TickThread | None = None
-        self._inputs: Node | None = None
-        self._input_executor: SingleThreadedExecutor | None = None
-        self._input_thread: threading.Thread | None = None
+        self._inputs: OwnThread | None = None
         self._back_end: BackEnd | None = None
         self._cameras: X1Cameras | None = None
         self._cycled_s = time.monotonic()
@@ -82,8 +80,8 @@ class X1BridgeNode(ManagedNode):
         # A mock stands in for a robot, so it may hear what simulations say; a robot must not.
         self._command_topic = robot.sim_command_topic if kind == MOCK else robot.bridge.command_topic
         self._guard = BridgeGuard(robot, robot.bridge)
-        self._inputs = inputs_node(self)
-        self._back_end = self._back_end_named(kind, robot, self._inputs)
+        self._inputs = OwnThread(inputs_node(self), "inputs")
+        self._back_end = self._back_end_named(kind, robot, self._inputs.node)
         self._back_end.open()
         self._period_s = 1.0 / robot.bridge.rate_hz
         self._hung_s = max(_HUNG_S, 2.0 * robot.bridge.command_age_s)
@@ -92,11 +90,7 @@ class X1BridgeNode(ManagedNode):
         self._reference = self.create_publisher(JointState, robot.bridge.reference_topic, qos.BEAT)
         self.create_service(Trigger, "~/stop", self._on_stop)
         self.create_service(Trigger, "~/reset", self._on_reset)
-        self._inputs.create_subscription(JointTrajectory, self._command_topic, self._on_command, qos.COMMAND)
-        self._input_executor = SingleThreadedExecutor()
-        self._input_executor.add_node(self._inputs)
-        self._input_thread = threading.Thread(target=self._input_executor.spin, name="inputs", daemon=True)
-        self._input_thread.start()
+        self._inputs.node.create_subscription(JointTrajectory, self._command_topic, self._on_command, qos.COMMAND)
         self._show_cameras(robot)
         self._tick = TickThread(round(self._period_s * 1e9), self._cycle, self._cycle_failed)
         self._tick.start()
@@ -149,14 +143,8 @@ class X1BridgeNode(ManagedNode):
         if self._back_end is not None:
             self._back_end.close()
             self._back_end = None
-        if self._input_executor is not None:
-            self._input_executor.shutdown(timeout_sec=_JOIN_S)
-            self._input_executor = None
-        if self._input_thread is not None:
-            self._input_thread.join(timeout=_JOIN_S)
-            self._input_thread = None
         if self._inputs is not None:
-            self._inputs.destroy_node()
+            self._inputs.close(_JOIN_S)
             self._inputs = None
         self._guard = None
 

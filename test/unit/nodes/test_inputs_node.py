@@ -1,9 +1,12 @@
 """The node beside a node: same namespace, same remappings, a name of its own."""
 
+import threading
+
 import rclpy
 from rclpy.context import Context
 
 from lawam_ros.nodes.inputs_node import topic_remappings
+from lawam_ros.nodes.own_thread import OwnThread
 
 
 def test_topic_remappings_are_taken_over_and_names_are_not():
@@ -26,5 +29,21 @@ def test_a_node_made_with_them_subscribes_to_the_remapped_topic():
         assert node.get_name() == "executor_inputs"
         assert node.resolve_topic_name("joint_states") == "/driver/joint_states"
         node.destroy_node()
+    finally:
+        rclpy.try_shutdown(context=context)
+
+
+def test_a_node_in_a_thread_of_its_own_is_spun_until_it_is_closed():
+    context = Context()
+    rclpy.init(context=context)
+    try:
+        node, spun = rclpy.create_node("inputs", context=context), threading.Event()
+        thread = OwnThread(node, "inputs under test")
+        node.create_timer(0.01, spun.set)  # made while it is spun
+        assert spun.wait(10.0)
+        thread.close()
+        assert "inputs under test" not in [other.name for other in threading.enumerate()]
+        spun.clear()
+        assert not spun.wait(0.05)
     finally:
         rclpy.try_shutdown(context=context)

@@ -1,0 +1,24 @@
+"""A node that is spun in a thread of its own, whatever the main spinner waits for."""
+
+import threading
+
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+
+
+class OwnThread:
+    """Spins ``node`` from its construction until ``close``, which destroys the node too. Subscriptions may be made before and while."""
+
+    def __init__(self, node: Node, name: str) -> None:
+        """name: of the thread."""
+        self.node = node
+        self._executor = SingleThreadedExecutor(context=node.context)
+        self._executor.add_node(node)
+        self._thread = threading.Thread(target=self._executor.spin, name=name, daemon=True)
+        self._thread.start()
+
+    def close(self, within_s: float = 1.0) -> None:
+        """within_s: how long a callback that still runs is waited for."""
+        self._executor.shutdown(timeout_sec=within_s)
+        self._thread.join(timeout=within_s)
+        self.node.destroy_node()
