@@ -61,6 +61,10 @@ class BridgeGuard:
             return None if self._report is None else self._report.joints_rad
         return self._told_rad
 
+    def obeys(self, now_ns: int) -> bool:
+        """Whether a set-point that fits would be sent."""
+        return self.state == FOLLOWING or (self.state == WAITING and not self.problem(now_ns))
+
     def hear(self, report: RobotReport, now_ns: int) -> None:
         """What the robot said last. A stamp that stands still or goes back is not news."""
         old = {} if self._report is None else self._report.stamps_ns
@@ -86,6 +90,7 @@ class BridgeGuard:
         if self._sent is not None and (now_ns - self._sent_ns) * 1e-9 > self._bridge.command_age_s and not self._limiter.standing:
             # Held up for so long that the robot stands at the last set-point: from there no way leads on at the old speed.
             self._limiter.reset(self._limiter.state.position)
+            self.fault("call_hangs")
         self._climb(now_ns)
         fresh, self._fresh = self._fresh, None
         if self.state == WAITING and fresh is not None:
@@ -119,8 +124,8 @@ class BridgeGuard:
         silent = self._silent(now_ns)
         if silent:
             return f"expected every stream of the robot at least every {bridge.state_age_s:g} s, {silent} is silent or repeats itself"
-        if not np.all(np.isfinite(report.joints_rad)):
-            return "expected finite measured joints, got others; check the robot"
+        if not self._finite(report):
+            return "expected finite measured joints and gripper openings, got others; check the robot"
         outside = self._outside(report.joints_rad, 0.0)
         if outside:
             return f"expected measured joints within their limits, {outside} is not; move the arm inside by hand"
@@ -133,6 +138,9 @@ class BridgeGuard:
         problem = self.problem(now_ns)
         if not problem:
             self._wait()
+        elif self._report is not None:
+            # A robot whose clock was set back would repeat itself for as long: its next message counts, whatever its stamp.
+            self._report = replace(self._report, stamps_ns={})
         return problem
 
     def report_age_s(self, now_ns: int) -> float:
@@ -178,7 +186,7 @@ class BridgeGuard:
         report = self._report
         if report is None or self._silent(now_ns):
             return "robot_silent"
-        if not np.all(np.isfinite(report.joints_rad)) or self._outside(report.joints_rad, FAR_OUTSIDE_RAD):
+        if not self._finite(report) or self._outside(report.joints_rad, FAR_OUTSIDE_RAD):
             return "joints_invalid"
         if self._battery_problem():
             return "battery_low"
@@ -260,10 +268,15 @@ class BridgeGuard:
         beyond = (joints_rad < self._limits.lower_rad - spare_rad) | (joints_rad > self._limits.upper_rad + spare_rad)
         return ", ".join(name for name, out in zip(self._robot.joint_names, beyond, strict=True) if out)
 
+    def _finite(self, report: RobotReport) -> bool:
+        openings = [report.openings_m.get(arm.name, math.nan) for arm in self._robot.arms]
+        return bool(np.isfinite(report.joints_rad).all() and np.isfinite(openings).all())
+
     def _battery_problem(self) -> str:
         level = None if self._report is None else self._report.battery_percent
-        if level is None or not math.isfinite(level):
-            return f"expected the battery's level, got none: below {FALL_PERCENT:g} % the arms fall, so nothing moves without knowing it"
+        if level is None or not 0.0 <= level <= 100.0:
+            got = "none" if level is None else f"{level:g} %"
+            return f"expected the battery's level, got {got}: below {FALL_PERCENT:g} % the arms fall, so nothing moves without knowing it"
         if level < self._bridge.battery_stop_percent:
             return f"battery at {level:.0f} %: support the arms and charge; below {FALL_PERCENT:g} % they fall"
         return ""

@@ -49,4 +49,13 @@ class BackEnd(Protocol):
         """One set-point for all arms and grippers. Waits at most a few periods. Raises SendRefused."""
         ...
 
+    def others(self) -> str:
+        """Who else commands the robot, in a sentence; empty when nobody does, or it cannot be known."""
+        ...
+
+    @property
+    def bad_messages(self) -> tuple[int, str]:
+        """How many messages of the robot were of no use, and what the last one was."""
+        ...
+
     def close(self) -> None: ...

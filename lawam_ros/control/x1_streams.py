@@ -12,6 +12,9 @@ from lawam_ros.control.robot_report import RobotReport
 BATTERY_AGE_S = 10.0
 """An older level says nothing about now."""
 
+_SHOWN = 200
+"""Characters of a bad message's description."""
+
 
 class X1Streams:
     """Joint states of the arms and grippers by name: a row more (an arm's gripper) or another order changes nothing."""
@@ -33,9 +36,8 @@ class X1Streams:
         with self._lock:
             if not usable:
                 self.bad_messages += 1
-                self.last_bad = (
-                    f"{stream}: expected positions of {', '.join(expected)}, got {', '.join(names)} with {len(positions)} numbers"
-                )
+                got = ", ".join(map(str, names[: 2 * len(expected)]))[:_SHOWN]
+                self.last_bad = f"{stream}: expected positions of {', '.join(expected)}, got {got} with {len(positions)} numbers"
                 return
             self._positions |= {name: float(values[name]) for name in expected}
             self._stamps_ns[stream] = stamp_ns

@@ -24,6 +24,7 @@ from lawam_ros.contract.robot import Camera, Robot
 from lawam_ros.control.bridge_guard import BRAKING, FOLLOWING, LATCHED, BridgeGuard
 from lawam_ros.control.robot_report import BackEnd, RobotReport, SendRefused
 from lawam_ros.nodes import messages, qos
+from lawam_ros.nodes.bridge_messages import measured_message, reference_message
 from lawam_ros.nodes.images import image_message, image_type
 from lawam_ros.nodes.inputs_node import inputs_node
 from lawam_ros.nodes.managed import InputMissing, ManagedNode, run
@@ -40,7 +41,6 @@ from lawam_ros.sim.x1_mock import MockX1, mock_sdk
 
 BACKEND = Parameter("backend", MOCK, "Way to the robot: sdk (the vendor's Python package), topics (those on the robot), mock (no robot).")
 TABLE = (BACKEND,)
-SECOND_BRIDGE = "second_bridge"
 
 _HUNG_S = 0.2
 """At least; a cycle is never late before its commands would be."""
@@ -97,11 +97,9 @@ class X1BridgeNode(ManagedNode):
 
     def start(self) -> None:
         assert self._guard is not None and self._back_end is not None
-        self._others, reason = self._intruders()
-        if reason == SECOND_BRIDGE:  # one that was killed is remembered by the middleware for some seconds
+        self._others, _ = self._intruders()
+        if self._others:  # one that was killed is remembered by the middleware for some seconds
             raise InputMissing(self._others)
-        if reason:
-            raise UserMistake(self._others)
         with self._lock:
             problem = self._guard.problem(time.monotonic_ns())
         if problem:
@@ -135,6 +133,7 @@ class X1BridgeNode(ManagedNode):
     def teardown(self) -> None:
         with self._releasing:
             tick, self._tick = self._tick, None
+            self._told_active = None  # whoever listens to the next publisher has not been told
         if tick is not None:
             tick.stop()
         if self._cameras is not None:
@@ -158,6 +157,7 @@ class X1BridgeNode(ManagedNode):
             problem = guard.problem(time.monotonic_ns())
         level = self._back_end.report().battery_percent
         values |= {"battery_percent": "unknown" if level is None else float(level), "bad_commands": self._bad_commands}
+        values |= dict(zip(("robot_bad_messages", "robot_last_bad"), self._back_end.bad_messages, strict=True))
         if self._cameras is not None:
             values |= {"pictures": self._cameras.pictures, "camera_problems": "; ".join(self._cameras.problems.values())}
         values |= {"refused_by_robot": self._refused_by_robot, **self._tick.statistics()}
@@ -230,13 +230,8 @@ class X1BridgeNode(ManagedNode):
             age_s = self._guard.report_age_s(time.monotonic_ns())
         if age_s > self._robot.bridge.state_age_s:
             return
-        positions = dict(zip(self._robot.joint_names, report.joints_rad.tolist(), strict=True))
-        for arm in self._robot.arms:
-            if arm.name in report.openings_m:
-                positions |= dict.fromkeys(arm.gripper.joints, report.openings_m[arm.name] / arm.gripper.opening_per_joint)
-        positions |= dict(self._robot.standing_joints)
         stamp_ns = self.get_clock().now().nanoseconds - round(age_s * 1e9)
-        self._joint_states.publish(messages.joint_state_to_message(stamp_ns, positions, dict.fromkeys(positions, 0.0)))
+        self._joint_states.publish(measured_message(self._robot, report, stamp_ns))
 
     def _publish_reference(self) -> None:
         """For the executor, which stops when its commands are not what the robot is told."""
@@ -244,9 +239,7 @@ class X1BridgeNode(ManagedNode):
         with self._lock:
             reference_rad = self._guard.reference_rad
         if reference_rad is not None:
-            positions = dict(zip(self._robot.joint_names, reference_rad.tolist(), strict=True))
-            stamp_ns = self.get_clock().now().nanoseconds
-            self._reference.publish(messages.joint_state_to_message(stamp_ns, positions, dict.fromkeys(positions, 0.0)))
+            self._reference.publish(reference_message(self._robot, reference_rad, self.get_clock().now().nanoseconds))
 
     def _cycle_failed(self) -> None:
         self.exit_code = EXIT_CRITERION_MISSED
@@ -267,7 +260,7 @@ class X1BridgeNode(ManagedNode):
             with self._lock:
                 if hung:
                     self._guard.fault("call_hangs")
-                active = self._begun and not hung and self._guard.state not in (BRAKING, LATCHED)
+                active = self._begun and not hung and self._guard.obeys(time.monotonic_ns())
             if active == self._told_active:
                 return
             self._told_active = active
@@ -275,19 +268,21 @@ class X1BridgeNode(ManagedNode):
         self._publish_diagnostics()
 
     def _watch_publishers(self) -> None:
-        if self._tick is None:
-            return
-        self._others, reason = self._intruders()
+        with self._releasing:
+            if self._tick is None:
+                return
+            self._others, reason = self._intruders()
         if reason:
             self._request_stop(reason)
 
     def _intruders(self) -> tuple[str, str]:
         """Who else sends set-points, or speaks as a bridge, in a sentence and as a reason; both empty when nobody does."""
-        commands = other_publishers(self, self._command_topic, 1)
+        assert self._back_end is not None
+        commands = other_publishers(self, self._command_topic, 1) or self._back_end.others()
         if commands:
             return commands, "second_command_publisher"
         bridges = other_publishers(self, ACTIVE_TOPIC, 1)
-        return bridges, SECOND_BRIDGE if bridges else ""
+        return bridges, "second_bridge" if bridges else ""
 
     def _request_stop(self, reason: str) -> None:
         with self._lock:

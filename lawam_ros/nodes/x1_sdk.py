@@ -100,6 +100,10 @@ class SdkBackEnd:
     def report(self) -> RobotReport:
         return self._streams.report(time.monotonic())
 
+    def others(self) -> str:
+        """The SDK does not say; another client is noticed when the arms do not go where they are sent."""
+        return ""
+
     @property
     def bad_messages(self) -> tuple[int, str]:
         return self._streams.bad_messages, self._streams.last_bad
@@ -124,18 +128,20 @@ class SdkBackEnd:
     def _call(self, group: str, name: str, parameter: Any) -> None:
         try:
             result = getattr(getattr(self._client, group), name)(parameter, timeout=_CALL_S)
-        except Exception as error:  # whatever the vendor's library raises, a deadline included
+            refusal = "" if result.is_success is True else str(result.error_message or "refused")
+        except Exception as error:  # whatever the vendor's library raises, a deadline included, or a reply that is none
             raise SendRefused(f"{group}.{name}: {type(error).__name__}: {error}") from error
-        if not result.is_success:
-            raise SendRefused(f"{group}.{name}: {result.error_message or 'refused'}")
+        if refusal:
+            raise SendRefused(f"{group}.{name}: {refusal}")
 
     def _set_up(self, what: str, call: Callable[[], Any]) -> None:
         try:
             result = call()
+            refusal = "" if result.is_success is True else str(result.error_message or "no reason given")
         except Exception as error:
             raise LawamError(f"expected the robot to enter {what}, got {type(error).__name__}: {error}") from error
-        if not result.is_success:
-            raise LawamError(f"expected the robot to enter {what}, it refused: {result.error_message}; it must be idle before")
+        if refusal:
+            raise LawamError(f"expected the robot to enter {what}, it refused: {refusal}; it must be idle before")
 
     def _check_frames(self, arm: Arm) -> None:
         """The vendor's end pose against ours for the same joints: with another offset, frame or joint order commands lead elsewhere."""
@@ -144,10 +150,10 @@ class SdkBackEnd:
             states, told = group.get_joint_states(timeout=_SETUP_S), group.get_end_pose(timeout=_SETUP_S).pose
             joints = dict(zip(states.name, states.position, strict=False))
             ours = self._chains[arm.name].pose(np.array([joints[name] for name in arm.joints]))
+            position = np.array([told.position.x, told.position.y, told.position.z], float) + self._official.end_pose_offset_m
+            quat = np.array([told.orientation.x, told.orientation.y, told.orientation.z, told.orientation.w], float)
         except Exception as error:
             raise LawamError(f"expected joints and end pose of the {arm.name} arm, got {type(error).__name__}: {error}") from error
-        position = np.array([told.position.x, told.position.y, told.position.z]) + self._official.end_pose_offset_m
-        quat = np.array([told.orientation.x, told.orientation.y, told.orientation.z, told.orientation.w])
         distance_m = float(np.linalg.norm(position - ours.position_m))
         angle_rad = float(np.linalg.norm(rotvec_from_quat(quat_multiply(quat, quat_inverse(ours.quat_xyzw)))))
         if not (distance_m <= _SAME_POSE_M and angle_rad <= _SAME_POSE_RAD):

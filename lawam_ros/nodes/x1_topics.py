@@ -64,13 +64,19 @@ class TopicsBackEnd:
 
     def begin(self) -> None:
         """Raises LawamError while somebody else commands the robot, or nobody listens to us."""
-        for topics in self._topics.values():
-            for topic in (topics.pose_command, topics.gripper_command):
-                others = other_publishers(self._node, topic, 1)
-                if others:
-                    raise LawamError(others)
-                if not self._node.count_subscribers(topic):
-                    raise LawamError(f"expected the robot to listen to {topic}, nobody does; is its controller running?")
+        others = self.others()
+        if others:
+            raise LawamError(others)
+        for topic in self._command_topics():
+            if not self._node.count_subscribers(topic):
+                raise LawamError(f"expected the robot to listen to {topic}, nobody does; is its controller running?")
+
+    def others(self) -> str:
+        found = (other_publishers(self._node, topic, 1) for topic in self._command_topics())
+        return next(filter(None, found), "")
+
+    def _command_topics(self) -> list[str]:
+        return [topic for topics in self._topics.values() for topic in (topics.pose_command, topics.gripper_command)]
 
     def report(self) -> RobotReport:
         return self._streams.report(time.monotonic())

@@ -211,9 +211,9 @@ def test_chunks_move_both_arms_of_the_robot_within_its_limits(cell, tmp_path):
     cell.wait(lambda: cell.state == "HOLD" and cell.resting, 5.0, "the end of the chunk")
     time.sleep(0.3)
     np.testing.assert_allclose(cell.joints[-1], cell.commands[-1].positions_rad, atol=1e-3)
-    assert cell.bridge["dropped"] == "0"
+    assert cell.bridge["dropped"] == "0", cell.bridge
     told = cell.told(tmp_path)
-    assert told["velocity"] <= 1.001 and told["commands"] > 100
+    assert told["velocity"] <= 1.001 and told["commands"] > 100, told
 
 
 def test_a_bridge_that_stops_obeying_stops_the_executor(cell):

@@ -28,6 +28,7 @@ class Run:
         self.joints = HOME.copy()
         self.battery = 80.0
         self.trouble = ""
+        self.openings = OPEN
         self.silent = set()
         self.stamps = dict.fromkeys(STREAMS, 1)
         self.sent = []
@@ -35,7 +36,7 @@ class Run:
     def step(self, command=None, late_ns=0):
         self.now_ns += PERIOD_NS + late_ns
         self.stamps = {name: stamp + (name not in self.silent) for name, stamp in self.stamps.items()}
-        self.guard.hear(RobotReport(self.joints, OPEN, dict(self.stamps), self.battery, self.trouble), self.now_ns)
+        self.guard.hear(RobotReport(self.joints, self.openings, dict(self.stamps), self.battery, self.trouble), self.now_ns)
         refusal = "" if command is None else self.guard.take(replace(command, stamp_ns=self.now_ns), self.now_ns)
         given = self.guard.cycle(self.now_ns)
         if given is not None:
@@ -214,7 +215,7 @@ def test_stamps_that_stand_still_or_go_back_are_no_news():
     assert run.guard.state == LATCHED and run.guard.reason == "robot_silent"
 
 
-@pytest.mark.parametrize("level", [11.9, None, float("nan")])
+@pytest.mark.parametrize("level", [11.9, None, float("nan"), -1.0, 255.0, 8000.0])
 def test_a_low_or_unknown_battery_stops_the_arms_and_keeps_them_from_starting(level):
     run = Run()
     run.move()
@@ -330,3 +331,132 @@ def test_it_tells_what_the_robot_holds():
     np.testing.assert_array_equal(run.guard.reference_rad, run.sent[-1][1].positions_rad)
     assert run.guard.reset(run.now_ns) == ""
     np.testing.assert_array_equal(run.guard.reference_rad, run.sent[-1][1].positions_rad)
+
+
+@pytest.mark.parametrize("openings", [{"left": 0.05}, OPEN | {"right": float("nan")}])
+def test_a_gripper_that_nobody_has_heard_of_or_makes_no_sense_stops_the_arms(openings):
+    run = Run()
+    run.move(cycles=3)
+    run.openings = openings
+    run.step()
+    assert (run.guard.reason, run.guard.state) == ("joints_invalid", BRAKING)
+    run.until_rest()
+    assert "gripper openings" in run.guard.reset(run.now_ns)
+
+
+def test_a_robot_whose_clock_was_set_back_or_jumped_ahead_stops_the_arms_and_is_believed_again_after_a_reset():
+    for jump in (-1000, 1000):
+        run = Run()
+        run.stand()
+        run.stamps["left_arm"] += jump
+        run.step(at(HOME))
+        if jump > 0:
+            run.stamps["left_arm"] -= jump
+        while run.guard.state == FOLLOWING:
+            run.step(at(HOME))
+        assert (run.guard.state, run.guard.reason) == (LATCHED, "robot_silent")
+        assert "left_arm is silent or repeats itself" in run.guard.reset(run.now_ns)
+        run.step()
+        assert run.guard.reset(run.now_ns) == ""
+        assert run.step(at(HOME)) == ""
+
+
+def test_a_robot_that_repeats_itself_is_not_believed_after_a_reset_for_longer_than_a_message_lasts():
+    run = Run()
+    run.stand()
+    run.silent.add("left_arm")
+    while run.guard.state == FOLLOWING:
+        run.step(at(HOME))
+    run.guard.reset(run.now_ns)
+    run.step()
+    run.guard.reset(run.now_ns)
+    for _ in range(12):
+        run.step()
+    assert run.step(at(HOME)) == "robot_not_ready" and not run.guard.obeys(run.now_ns)
+
+
+def test_it_obeys_while_it_follows_or_could():
+    run = Run()
+    assert not run.guard.obeys(run.now_ns)
+    run.step()
+    assert run.guard.obeys(run.now_ns)
+    run.battery = None
+    run.step()
+    assert run.guard.state == WAITING and not run.guard.obeys(run.now_ns)
+    run.battery = 80.0
+    run.move()
+    assert run.guard.obeys(run.now_ns)
+    run.guard.fault("stop_requested")
+    assert not run.guard.obeys(run.now_ns)
+
+
+def test_a_cycle_that_came_too_late_in_motion_is_a_fault_though_set_points_went_on():
+    run = Run()
+    q = run.move()
+    q[0] += 0.3 * (PERIOD_NS + 80_000_000) * 1e-9
+    run.step(at(q, {0: 0.3}), late_ns=80_000_000)
+    assert (run.guard.state, run.guard.reason) == (LATCHED, "call_hangs")
+    assert np.abs(run.sent[-1][1].positions_rad[0] - q[0]) > 0.02, "the arm stood, and is not sent after what it has missed"
+
+
+def hostile_report(rng, run):
+    """Spoils what the robot says of itself in one of the ways that its documents do not exclude."""
+    kind = rng.integers(7)
+    if kind == 0:
+        run.joints = np.where(rng.random(12) < 0.2, rng.choice([np.nan, np.inf, 50.0]), run.joints)
+    elif kind == 1:
+        run.silent = {str(rng.choice(STREAMS))}
+    elif kind == 2:
+        run.stamps[str(rng.choice(STREAMS))] += int(rng.integers(-(10**9), 10**9))
+    elif kind == 3:
+        run.battery = float(rng.choice([np.nan, -1.0, 3.0, 1e9]))
+    elif kind == 4:
+        run.openings = {"left": np.inf}
+    elif kind == 5:
+        run.trouble = "emergency stop"
+    else:
+        run.joints = run.joints + rng.normal(0.0, 0.3, 12)
+
+
+def made_well(run):
+    """The robot is where it was told to be, and says so until it is believed."""
+    run.joints, run.openings, run.battery, run.trouble = run.guard.reference_rad.copy(), OPEN, 80.0, ""
+    run.silent = set()
+    run.step()
+    while run.guard.reset(run.now_ns):
+        run.step()
+
+
+def swing(start, at_s):
+    """From rest at ``start`` towards the middle of the joints and back."""
+    way = 0.1 * np.sign(0.5 * (LIMITS.lower_rad + LIMITS.upper_rad) - start)
+    vectors = start + way * (1 - np.cos(2 * at_s)), way * 2 * np.sin(2 * at_s), way * 4 * np.cos(2 * at_s) * (at_s > 0)
+    return at(vectors[0], *(dict(enumerate(vector)) for vector in vectors[1:]))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whatever_the_robot_says_it_is_sent_small_steps_within_its_limits_and_nothing_once_latched(seed):
+    rng = np.random.default_rng(seed)
+    run, start, cycles, faults = Run(), HOME, 0, set()
+    run.step()
+    for _ in range(1500):
+        if run.guard.state == LATCHED:
+            faults.add(run.guard.reason)
+            before = len(run.sent)
+            made_well(run)
+            assert len(run.sent) == before
+        if run.guard.state == WAITING:
+            start, cycles = run.guard.reference_rad.copy(), 0
+        if rng.random() < 0.01:
+            hostile_report(rng, run)
+        late_ns = 90_000_000 if rng.random() < 0.01 else 0
+        run.step(None if rng.random() < 0.02 else swing(start, cycles * PERIOD_NS * 1e-9), late_ns)
+        run.guard.sent(rng.random() > 0.02)
+        cycles += 1
+    assert len(faults) >= 4, faults
+    times = np.array([t for t, _ in run.sent]) * 1e-9
+    rows = np.stack([command.positions_rad for _, command in run.sent])
+    assert np.ptp(rows, axis=0).max() > 0.1, "the arms moved"
+    assert np.all((rows >= LIMITS.lower_rad - 1e-6) & (rows <= LIMITS.upper_rad + 1e-6))
+    spans = np.minimum(np.diff(times), BRIDGE.command_age_s)[:, None]
+    assert np.all(np.abs(np.diff(rows, axis=0)) <= LIMITS.velocity_rad_s * spans + 3e-3)

@@ -339,6 +339,7 @@ def test_somebody_else_who_commands_the_robot_keeps_the_bridge_from_starting(rob
         return False
 
     eventually(refused)
+    assert "expected 1 publisher of /left_arm_cartesian_controller/pose_cmd" in back_end.others()
 
 
 def test_without_a_battery_topic_nothing_moves():

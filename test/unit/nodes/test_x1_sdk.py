@@ -146,6 +146,70 @@ def test_refusals_and_calls_that_hang_are_told(mock, back_end):
 
 
 @pytest.mark.parametrize(
+    "reply",
+    [None, "ok", SimpleNamespace(), SimpleNamespace(is_success=None, error_message=""), SimpleNamespace(is_success="no", error_message=7)],
+)
+def test_a_reply_that_does_not_say_yes_is_a_refusal(mock, back_end, reply):
+    back_end.begin()
+    mock.right_arm.set_joint_positions = lambda parameter, timeout=None: reply
+    with pytest.raises(SendRefused, match=r"right_arm\.set_joint_positions: "):
+        back_end.send(command())
+    mock.system.set_work_mode = lambda parameter, timeout=None: reply
+    with pytest.raises(LawamError, match="expected the robot to enter SDK mode, "):
+        back_end.begin()
+
+
+@pytest.mark.parametrize("coordinate", [None, "far", float("nan")])
+def test_an_end_pose_that_is_none_keeps_the_bridge_from_starting(mock, back_end, coordinate):
+    told = mock.left_arm.get_end_pose()
+    told.pose.position.x = coordinate
+    mock.left_arm.get_end_pose = lambda timeout=None: told
+    with pytest.raises(LawamError, match="left arm: expected the robot's end pose|expected joints and end pose of the left arm"):
+        back_end.begin()
+
+
+@pytest.mark.parametrize("level", [None, "full", [80.0]])
+def test_a_battery_level_that_is_no_number_is_not_known(mock, level):
+    mock.battery = level
+    back_end = SdkBackEnd(ROBOT, ROBOT.bridge, URDF, mock_sdk(mock))
+    back_end.open()
+    try:
+        eventually(lambda: "battery: TypeError" in back_end.bad_messages[1] or "battery: ValueError" in back_end.bad_messages[1])
+        assert back_end.report().battery_percent is None
+    finally:
+        back_end.close()
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"position": [None] * 7},
+        {"position": None},
+        {"name": [[]] * 7},
+        {"header": SimpleNamespace(stamp=None)},
+        {"header": SimpleNamespace(stamp=SimpleNamespace(sec=float("nan"), nanosec=0))},
+    ],
+)
+def test_a_message_that_is_none_ends_its_stream_alone_and_it_is_read_again(mock, back_end, odd):
+    eventually(lambda: complete(back_end))
+    mock.odd["left_arm"] = lambda message: SimpleNamespace(**(vars(message) | odd))
+    eventually(lambda: "left_arm: stream ended" in back_end.bad_messages[1])
+    before = back_end.report().stamps_ns
+    eventually(lambda: back_end.report().stamps_ns["right_arm"] > before["right_arm"])
+    assert back_end.report().stamps_ns["left_arm"] == before["left_arm"]
+    mock.odd.clear()
+    eventually(lambda: back_end.report().stamps_ns["left_arm"] > before["left_arm"])
+
+
+def test_a_million_joints_are_one_bad_message_in_a_short_sentence(mock, back_end):
+    mock.odd["left_arm"] = lambda message: SimpleNamespace(
+        header=message.header, name=[f"joint{k}" for k in range(1_000_000)], position=[0.0]
+    )
+    eventually(lambda: back_end.bad_messages[0] > 0)
+    assert len(back_end.bad_messages[1]) < 500
+
+
+@pytest.mark.parametrize(
     "change",
     [
         lambda message: SimpleNamespace(**(vars(message) | {"name": message.name[:3]})),
