@@ -14,9 +14,10 @@ from lawam_ros.control.acceptance import Situation, judge_chunk
 from lawam_ros.control.controller_watch import ControllerWatch
 from lawam_ros.control.ladder import Event, Rung, State, climb
 from lawam_ros.control.measured import MeasuredJoints
-from lawam_ros.control.motion import LAG_FULL_RAD, Motion
+from lawam_ros.control.motion import Motion
 from lawam_ros.control.operator_inputs import OperatorInputs
 from lawam_ros.control.rolling_window import RollingWindow
+from lawam_ros.control.shortfalls import Shortfalls
 from lawam_ros.control.tick_output import Status, TickOutput
 
 Array = NDArray[np.float64]
@@ -25,11 +26,6 @@ MAX_MADE_UP_PERIODS = 3
 CATCH_UP_NS = 20_000_000
 """After a stall of our own, for so long nobody's silence counts: what was said meanwhile is still in the queues. Once only until joint
 states are heard again, so that stall upon stall cannot hide their loss."""
-_TRACKING_HOLD_S = 0.2
-_TRACKING_STOP_S = 0.7
-_IK_HOLD_S = 0.5
-_IK_ERROR_M = 0.03
-_LAG_HOLD_S = 0.5
 _HOLD_TIMEOUT_S = 3.0
 
 
@@ -77,9 +73,7 @@ class ChunkExecutor:
         self._excused = False
         self._deactivating = False
         self._braking_since_ns: int | None = None
-        self._off_track_since_ns: int | None = None
-        self._ik_error_since_ns: int | None = None
-        self._lagging_since_ns: int | None = None
+        self._shortfalls = Shortfalls(contract.robot.budgets.tracking_error_rad)
         self._counters = {"ticks": 0, "late_ticks": 0, "retimed_ticks": 0, "guard_failures": 0}
 
     # Inputs
@@ -126,7 +120,7 @@ class ChunkExecutor:
         self._motion.release(chunk, self._contract.task.policy.action_hz, self._stamp_ns, self._resting_since_ns)
         self._rung = climb(self._rung, Event.CHUNK)
         self._resting_since_ns = None
-        self._ik_error_since_ns = None
+        self._shortfalls.new_targets()
         return None
 
     def reject(self, reason: str) -> None:
@@ -353,18 +347,9 @@ class ChunkExecutor:
         trouble = self.controller.trouble(commanded_rad, now_ns) if self.controller is not None and listening else ""
         if trouble:
             self.request_stop(trouble, now_ns)
-        off_track = self._distance_rad(commanded_rad) > budgets.tracking_error_rad
-        off_s, self._off_track_since_ns = _lasting(off_track, self._off_track_since_ns, now_ns)
-        if off_s > _TRACKING_STOP_S:
-            self.request_stop(ladder.TRACKING_ERROR, now_ns)
-        elif off_s > _TRACKING_HOLD_S:
-            self.request_hold(ladder.TRACKING_ERROR, now_ns)
-        ik_s, self._ik_error_since_ns = _lasting(self._motion.ik_error_m > _IK_ERROR_M, self._ik_error_since_ns, now_ns)
-        if ik_s > _IK_HOLD_S:
-            self.request_hold(ladder.IK_ERROR, now_ns)
-        lag_s, self._lagging_since_ns = _lasting(self._motion.lag_rad > LAG_FULL_RAD, self._lagging_since_ns, now_ns)
-        if lag_s > _LAG_HOLD_S:
-            self.request_hold(ladder.BEYOND_LIMITS, now_ns)
+        motion, distance_rad = self._motion, self._distance_rad(commanded_rad)
+        for event, reason in self._shortfalls.judged(distance_rad, motion.ik_error_m, motion.lag_rad, now_ns):
+            self._rung = climb(self._rung, event, reason)
 
     def _obey_operator(self, now_ns: int) -> None:
         reason = self._operator.said()
@@ -411,8 +396,8 @@ class ChunkExecutor:
             self._window.restart(self._stamp_ns, self._motion.joints)
 
     def _forget_troubles(self) -> None:
-        self._braking_since_ns = self._off_track_since_ns = None
-        self._ik_error_since_ns = self._lagging_since_ns = None
+        self._braking_since_ns = None
+        self._shortfalls.forget()
 
     # Chunks and epochs
 
@@ -469,11 +454,3 @@ class ChunkExecutor:
             "workspace_hits": self._motion.workspace_hits,
             "ignored_joint_states": self._measured.ignored,
         }
-
-
-def _lasting(wrong: bool, since_ns: int | None, now_ns: int) -> tuple[float, int | None]:
-    """For how long (s) something has been wrong, and since when (ns)."""
-    if not wrong:
-        return 0.0, None
-    since_ns = now_ns if since_ns is None else since_ns
-    return (now_ns - since_ns) * 1e-9, since_ns
