@@ -11,6 +11,7 @@ from websockets.http11 import Request, Response
 from websockets.sync.server import Server, ServerConnection, serve
 
 from lawam_ros.policies.wire.array_maps import packed, unpacked
+from lawam_ros.policies.wire.deadline_socket import send_within
 from lawam_ros.policies.wire.peer_mistake import PeerMistake
 from lawam_ros.policies.wire.served_block import BLOCK
 from lawam_ros.policies.wire.websocket_messages import (
@@ -26,6 +27,7 @@ from lawam_ros.serving.options import REFUSED, ServeOptions, authorised
 from lawam_ros.serving.served_policy import ServedPolicy
 
 _PING_INTERVAL_S, _PING_TIMEOUT_S = 30.0, 180.0
+_CLOSE_S = 1.0
 _GOING_AWAY, _TRY_LATER = 1001, 1013
 
 
@@ -72,6 +74,7 @@ def websocket_server(policy: ServedPolicy, options: ServeOptions) -> Server:
             connection.close(_TRY_LATER, "as many connections as allowed are open")
             return
         try:
+            send_within(connection.socket, options.request_timeout_s)  # the library waits without end for a peer that reads nothing
             connection.send(greeting)
             while True:
                 message = connection.recv(timeout=options.idle_timeout_s)
@@ -94,6 +97,7 @@ def websocket_server(policy: ServedPolicy, options: ServeOptions) -> Server:
         origins=[None],
         process_request=check,
         open_timeout=options.request_timeout_s,
+        close_timeout=_CLOSE_S,
         ping_interval=_PING_INTERVAL_S,
         ping_timeout=_PING_TIMEOUT_S,
         max_size=options.max_request_bytes,

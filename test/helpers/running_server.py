@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import threading
+import time
 
 from lawam_ros.serving.options import ServeOptions
 
@@ -28,6 +29,36 @@ def running(server):
 
 def connected(port, timeout_s=10.0):
     return contextlib.closing(socket.create_connection(("127.0.0.1", port), timeout=timeout_s))
+
+
+@contextlib.contextmanager
+def deaf(server):
+    """Port of the server while it runs, and a peer that reads nothing; both have buffers that are soon full."""
+    server.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    with running(server) as port, socket.socket() as peer:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        peer.settimeout(0.2)
+        peer.connect(("127.0.0.1", port))
+        yield port, peer
+
+
+def shout(peer, data, most_bytes=2_000_000):
+    """The same over and over, until the other side does not take it any more."""
+    with contextlib.suppress(OSError):
+        for _ in range(most_bytes // len(data)):
+            peer.sendall(data)
+
+
+def eventually(asked, seconds=10.0):
+    """Calls until it does not raise. A server that has ended a connection needs a moment to take the next."""
+    deadline_s = time.monotonic() + seconds
+    while True:
+        try:
+            return asked()
+        except Exception:
+            if time.monotonic() > deadline_s:
+                raise
+            time.sleep(0.05)
 
 
 def everything(connection):

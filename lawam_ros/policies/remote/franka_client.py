@@ -37,7 +37,7 @@ class _Connection(http.client.HTTPConnection):
         super().connect()
         assert self.sock is not None
         self.sock = DeadlineSocket.around(self.sock)
-        self.sock.allow(self._patience_s)
+        self.sock.allow(self._patience_s, _MAX_ANSWER_BYTES)
 
 
 class FrankaServer:
@@ -89,14 +89,17 @@ class FrankaServer:
         try:
             connection.request(method, path, None if content is None else json.dumps(content).encode(), headers)
             answer = connection.getresponse()
-            body = answer.read(_MAX_ANSWER_BYTES + 1)
-        except (OSError, http.client.HTTPException) as error:
+            body = answer.read(_MAX_ANSWER_BYTES)
+        except PeerMistake as error:
+            raise PeerMistake(f"{self._address.text}{path}: {error}") from error
+        except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a chunk of negative size
             why = str(error) or type(error).__name__
             raise ServerSilent(f"{self._address.text}{path} gave no HTTP answer within {patience_s:g} s ({why})") from error
         finally:
             connection.close()
-        if len(body) > _MAX_ANSWER_BYTES:
-            raise PeerMistake(f"{self._address.text}{path}: expected an answer of up to {_MAX_ANSWER_BYTES} bytes, got more")
         if answer.status == http.HTTPStatus.UNAUTHORIZED:
             raise UserMistake(f"{self._address.text} wants a token; expected its own in the variable LAWAM_TOKEN")
-        return json_object(body)
+        try:
+            return json_object(body)
+        except PeerMistake as error:
+            raise PeerMistake(f"{self._address.text}{path} answered with HTTP status {answer.status}: {error}") from error

@@ -2,8 +2,6 @@
 
 import contextlib
 import http
-import socket
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from lawam_ros.policies.remote.arm_rows import relative_rows, state_of, told_row
 from lawam_ros.policies.remote.remote_policy import Answer
 from lawam_ros.policies.remote.server_facts import ServedCheckpoint, ServerSilent, check_served, served_checkpoint
 from lawam_ros.policies.wire.array_maps import packed, unpacked
+from lawam_ros.policies.wire.deadline_socket import send_within
 from lawam_ros.policies.wire.peer_mistake import PeerMistake
 from lawam_ros.policies.wire.websocket_messages import Example, InferenceAnswer, answer_from_bytes, request_map
 
@@ -129,8 +128,7 @@ class WebsocketServer:
                 )
             )
             # The library waits without end for a server that reads nothing.
-            limit = struct.pack("ll", int(patience_s), round(patience_s % 1.0 * 1e6))
-            self._connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+            send_within(self._connection.socket, patience_s)
             metadata = unpacked(_binary(self._connection.recv(timeout=patience_s)))
         except InvalidStatus as error:
             self._drop()

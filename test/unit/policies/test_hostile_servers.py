@@ -56,6 +56,10 @@ def says(data):
     return lambda connection, stopped: (connection.recv(1 << 16), connection.sendall(data), stopped.wait(20.0))
 
 
+def says_and_leaves(data):
+    return lambda connection, stopped: (connection.recv(1 << 16), connection.sendall(data))
+
+
 def hangs_up(connection, stopped):
     connection.recv(10)
 
@@ -85,6 +89,7 @@ def floods(start):
 
 
 OK = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
 @pytest.mark.parametrize(
@@ -99,6 +104,15 @@ OK = b"HTTP/1.1 200 OK\r\n"
         (trickles(OK + b"Content-Length: 1000000000\r\n\r\n{"), "gave no HTTP answer"),
         (floods(OK + b"Content-Length: 1000000000\r\n\r\n{"), "expected an answer of up to|gave no HTTP answer"),
         (floods(OK + b"X: "), "gave no HTTP answer"),
+        (floods(OK + b"\r\n"), "expected an answer of up to 67108864 bytes, got more"),
+        (says_and_leaves(OK + b"Content-Length: 1000000000\r\n\r\n{"), "gave no HTTP answer"),
+        (trickles(CHUNKED + b"3b9aca00\r\n"), "gave no HTTP answer"),
+        (floods(CHUNKED + b"3b9aca00\r\n"), "expected an answer of up to 67108864 bytes, got more"),
+        (floods(CHUNKED + b"-1\r\n"), "expected an answer of up to 67108864 bytes, got more"),
+        (says(CHUNKED + b"-5\r\n"), "gave no HTTP answer"),
+        (says(CHUNKED + b"zz\r\n"), "gave no HTTP answer"),
+        (says(b"HTTP/1.1 502 Bad\r\nContent-Length: 6\r\n\r\n<html>"), "answered with HTTP status 502: expected a JSON object"),
+        (says(b"HTTP/1.1 301 Moved\r\nLocation: http://192.0.2.1/\r\nContent-Length: 0\r\n\r\n"), "answered with HTTP status 301"),
     ],
 )
 def test_http(talk, match):
@@ -119,6 +133,9 @@ def test_http(talk, match):
         (says(struct.pack("<I", 8) + b"garbage!"), "expected a JSON object"),
         (says(struct.pack("<I", 8) + b"{"), "gave no answer"),
         (says(struct.pack("<I", 2) + b"{}"), "the server refused: None"),
+        (says_and_leaves(struct.pack("<I", 8) + b"{"), "the connection ended after 1 of 8 bytes"),
+        (says_and_leaves(b"\x08"), "the connection ended after 1 of 4 bytes"),
+        (floods(struct.pack("<I", 16 << 20)), "expected a JSON object"),
         (trickles(struct.pack("<I", 10**6)), "gave no answer"),
         (says(json_frame({"status": "error", "message": "busy"})), "the server refused: busy"),
     ],
@@ -165,10 +182,35 @@ def test_websocket_greetings(messages, match):
             server.connect(PATIENCE_S)
 
 
+def announces_a_gigabyte(connection):
+    connection.socket.sendall(b"\x82\x7f" + struct.pack(">Q", 10**9))
+
+
+def leaves_in_the_middle(connection):
+    connection.socket.sendall(b"\x82\x7e\x10\x00" + bytes(10))
+    connection.socket.shutdown(socket.SHUT_RDWR)
+
+
+def sends_fragments_without_end(connection):
+    connection.socket.sendall(b"\x02\x7f" + struct.pack(">Q", 1 << 20) + bytes(1 << 20))
+    while True:
+        connection.socket.sendall(b"\x00\x7f" + struct.pack(">Q", 1 << 20) + bytes(1 << 20))
+
+
+def pings_instead(connection):
+    while True:
+        connection.socket.sendall(b"\x89\x00")
+        time.sleep(0.01)
+
+
 @pytest.mark.parametrize(
     ("reply", "match"),
     [
         (None, "gave no answer within"),
+        (announces_a_gigabyte, "gave no answer within"),
+        (leaves_in_the_middle, "gave no answer within"),
+        (sends_fragments_without_end, "gave no answer within"),
+        (pings_instead, "gave no answer within"),
         ("Traceback\nValueError: no", "the server failed: ValueError: no"),
         (b"\xc1", "expected one msgpack message"),
         (bytes(65 << 20), "gave no answer within"),
@@ -179,7 +221,9 @@ def test_websocket_answers(reply, match):
     def talk(connection):
         connection.send(packed({"ckpt_path": "x"}))
         connection.recv(timeout=20)
-        if reply is not None:
+        if callable(reply):
+            reply(connection)
+        elif reply is not None:
             connection.send(reply)
         connection.recv(timeout=20)
 

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 from fake_engine import FakeEngine, facts_of
-from running_server import TOKEN, connected, everything, options, running
+from running_server import TOKEN, connected, deaf, eventually, everything, options, running, shout
 
 from lawam_ros.contract.load import load_contract
 from lawam_ros.contract.records import Pose
@@ -181,6 +181,13 @@ def test_a_byte_now_and_then_buys_no_more_time(start, status):
         assert ended, "still open"
         assert status is None or ended.startswith(b"HTTP/1.1 408 ")
         assert asked(port, "/health")[0] == 200
+
+
+def test_a_peer_that_reads_no_answer_does_not_keep_its_place():
+    server = franka_server(ServedPolicy(FakeEngine(), "fake"), options(connections=1, request_timeout_s=0.3))
+    with deaf(server) as (port, peer):
+        shout(peer, 100 * b"GET /metadata HTTP/1.1\r\nHost: x\r\n\r\n")
+        eventually(lambda: asked(port, "/health"))
 
 
 def test_only_so_many_are_served_at_once():

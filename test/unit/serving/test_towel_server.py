@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 from fake_engine import FakeEngine, facts_of
-from running_server import connected, everything, options, running
+from running_server import connected, deaf, eventually, everything, options, running, shout
 from two_armed import ARMS, ROBOT, TWO_ARMED
 
 from lawam_ros.contract.errors import UserMistake
@@ -199,6 +199,14 @@ def test_a_byte_now_and_then_buys_no_more_time(engine):
         peer.settimeout(10.0)
         assert b"expected the whole request within 0.6 s" in everything(peer)
         assert asked(port, act())[0]["status"] == "ok"
+
+
+def test_a_peer_that_reads_no_answer_does_not_keep_its_place(engine):
+    speech = TowelSpeech(ServedPolicy(engine, "fake"), None)
+    server = towel_server(ServedPolicy(engine, "fake"), options(connections=1, request_timeout_s=0.3), speech)
+    with deaf(server) as (port, peer):
+        shout(peer, 100 * frame({"request_type": "metadata"}))
+        eventually(lambda: asked(port, act()))
 
 
 def test_silence_ends_a_connection(engine):

@@ -7,7 +7,7 @@ import struct
 import numpy as np
 import pytest
 from fake_engine import FakeEngine, facts_of
-from running_server import TOKEN, connected, everything, options, running
+from running_server import TOKEN, connected, deaf, eventually, everything, options, running, shout
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
@@ -173,6 +173,21 @@ def test_silence_ends_a_connection():
         with greeted(port) as (connection, _), pytest.raises(ConnectionClosed) as closed:
             connection.recv(timeout=10)
         assert closed.value.rcvd.reason == "no request for 0.2 s"
+
+
+def test_a_peer_that_reads_no_answer_does_not_keep_its_place():
+    server = websocket_server(ServedPolicy(FakeEngine(), "fake"), options(connections=1, request_timeout_s=0.3))
+    ping = packed({"type": "ping"})
+    with deaf(server) as (port, peer):
+        peer.sendall(
+            b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+        greeting = b""
+        while b"server_type" not in greeting:
+            greeting += peer.recv(1 << 12)
+        shout(peer, 100 * (bytes([0x82, 0x80 | len(ping)]) + bytes(4) + ping))
+        eventually(lambda: assert_serves(port))
 
 
 def test_only_so_many_are_served_at_once():
