@@ -116,6 +116,9 @@ class ChunkExecutorNode(ManagedNode):
         urdf = path.read_text(encoding="utf-8")
         replays = self._replays()
         drive = self._drive = wanted_drive(str(self.get_parameter("hardware").value), robot, stepped)
+        self._command_topic = command_topic(robot, drive)
+        if not stepped:
+            self._look_for_another()
         if drive is not None:
             self._link, narrowed = linked(self, self._contract, drive, urdf, self._tell_controller, self._gripper_wish)
             obeyed = replace(obeyed, robot=narrowed)
@@ -123,9 +126,6 @@ class ChunkExecutorNode(ManagedNode):
             self._recorded = TimedBuffer(600)
             obeyed = replace(obeyed, robot=replace(obeyed.robot, budgets=replace(robot.budgets, tracking_error_rad=math.inf)))
         self._names = messages.command_names(robot)
-        self._command_topic = command_topic(robot, drive)
-        if not stepped:
-            self._look_for_another()
         self._output = command_output(self, robot, drive)
         core = ChunkExecutor(obeyed, urdf, hardware=drive is not None)
         with self._lock:
