@@ -8,8 +8,6 @@ from lawam_ros.cli.domain import ReservedDomain
 os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"
 # Threads of torch that wait for each other on a busy machine cost more than they bring at these sizes; read when torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# A test that hangs must not take the machine with it.
-os.environ.setdefault("LAWAM_REAL_TIME", "off")
 # What a test starts is heard by no other run and no other machine, whatever the shell it was started from says.
 DOMAIN = ReservedDomain()
 os.environ["ROS_DOMAIN_ID"] = str(DOMAIN.number)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import rclpy
@@ -28,11 +29,12 @@ from lawam_ros.control.kinematics import Chain
 from lawam_ros.control.limit_checker import LimitChecker
 from lawam_ros.control.limiter import stacked_limits
 from lawam_ros.nodes import messages, qos
-from lawam_ros.nodes.priority import PHYSICS, raise_priority
+from lawam_ros.nodes.priority import PHYSICS, SWITCH, raise_priority
 from lawam_ros.nodes.run_client import RunClient
 
 TASK = "franka_pick_place"
-TRANSPORTS = "FASTDDS_BUILTIN_TRANSPORTS"
+CALM = {"FASTDDS_BUILTIN_TRANSPORTS": "UDPv4", SWITCH: "off"}
+"""Processes are killed here: one that leaves a lock in shared memory taken, or spins at real-time priority, would hang the test."""
 
 
 class ExecutorProcess:
@@ -194,27 +196,13 @@ def end(process: "subprocess.Popen[bytes]") -> None:
 
 
 @contextmanager
-def without_shared_memory() -> Iterator[None]:
-    """Participants made inside talk over UDP: one that is killed cannot leave a lock in shared memory, on which the test would hang."""
-    before = os.environ.get(TRANSPORTS)
-    os.environ[TRANSPORTS] = "UDPv4"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[TRANSPORTS]
-        else:
-            os.environ[TRANSPORTS] = before
-
-
-@contextmanager
 def executor_process(overrides: tuple[str, ...] = (), parameters: tuple[str, ...] = ()) -> Iterator[ExecutorProcess]:
     """An executor that is not yet configured; at the end every command must have kept the limits."""
     # A full collection in a process that has loaded hundreds of test modules takes longer than joint states may be silent.
     gc.collect()
     gc.disable()
     try:
-        with without_shared_memory():
+        with patch.dict(os.environ, CALM):
             made = ExecutorProcess(list(overrides), list(parameters))
             try:
                 yield made
