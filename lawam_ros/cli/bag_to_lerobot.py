@@ -124,7 +124,7 @@ class Conversion:
         self.writer.add(
             RecordedEpisode(
                 seed=number,
-                task=_instruction(run, span) or self._contract.task.instruction,
+                task=run.instruction(*span) or self._contract.task.instruction,
                 vectors=vectors,
                 videos={IMAGE_PREFIX + camera: film.path for camera, film in films.items()},
                 picture_statistics={IMAGE_PREFIX + camera: film.sums.as_mapping() for camera, film in films.items()},
@@ -141,7 +141,3 @@ def cameras_of(bag: Bag, contract: Contract, remap: Mapping[str, str]) -> list[s
     if missing:
         raise UserMistake(f"{bag.path}: expected {' and '.join(missing)}, found none; name what is called otherwise with --remap")
     return list(streams.cameras)
-
-
-def _instruction(run: RecordedRun, span: Span) -> str:
-    return next((s.instruction for s in run.statuses if span[0] <= s.stamp_ns <= span[1] and s.instruction), "")

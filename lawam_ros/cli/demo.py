@@ -111,12 +111,17 @@ def check_before_start(checkpoint: str, out: Path | None, needs_ros: bool = True
     choose_renderer()
     check_checkpoint(checkpoint)
     if out is not None:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserMistake(f"--out {out}: cannot be created ({error.strerror}); choose another folder or --no-video") from error
-        if not os.access(out, os.W_OK):
-            raise UserMistake(f"--out {out}: not writable; choose another folder or --no-video")
+        make_folder(out, "choose another folder or --no-video")
+
+
+def make_folder(out: Path, advice: str) -> None:
+    """The folder of ``--out``. Raises UserMistake, with the advice, where it cannot be made or written to."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserMistake(f"--out {out}: cannot be created ({error.strerror}); {advice}") from error
+    if not os.access(out, os.W_OK):
+        raise UserMistake(f"--out {out}: not writable; {advice}")
 
 
 def run_task(args: argparse.Namespace, values: dict[str, str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""``lawam eval``: how often a policy does a task, on seeds it has never seen."""
+"""``lawam eval``: how often a policy does a task, on seeds it has never seen; with ``--bag`` how near it comes to a recording."""
 
 import argparse
 import json
@@ -32,7 +32,25 @@ DESCRIPTION = """\
 Runs episodes from held-out seeds and counts successes, with a 95 % interval. Through the ROS graph in lock step (default) or in real time,
 or direct, in one process without ROS; lock step and direct give the same commands for the same seed. Films the first three episodes and
 draws a sheet of the failures.
+
+With --bag instead, open loop: shows the policy the observations of a recording, of any recorder, and compares each chunk with what the arms
+were told next, or did where no commands were recorded. Needs neither simulator nor ROS. It does not tell how a policy mends its own errors.
 """
+_DEFAULT_TASK = "franka_pick_place"
+_SIMULATION_ONLY = (
+    "episodes",
+    "through",
+    "clock",
+    "latency_ms",
+    "delay_ms",
+    "no_rtc",
+    "perturb",
+    "jobs",
+    "no_video",
+    "domain",
+    "record",
+)
+"""What has no meaning with --bag."""
 
 
 @dataclass
@@ -52,7 +70,7 @@ def add_parser(subparsers: Any) -> None:
         description=DESCRIPTION,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--task", default="franka_pick_place", help="task, a file in config/tasks")
+    parser.add_argument("--task", default="", help=f"task, a file in config/tasks; default: {_DEFAULT_TASK}, or what --bag tells")
     parser.add_argument("--episodes", type=int, default=20, help="number of episodes")
     parser.add_argument("--seed", type=int, default=HELD_OUT_SEED, help="seed of the first episode; episode k uses seed + k")
     parser.add_argument("--robot", default="", help="robot, a file in config/robots; default: the task's first")
@@ -73,14 +91,31 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--no-video", action="store_true", help="do not film")
     parser.add_argument("--domain", type=int, default=None, help="ROS domain; default: a free one of its own")
     add_record_argument(parser)
-    parser.add_argument("--require", type=float, default=None, metavar="FRACTION", help="exit 1 when fewer episodes succeed")
+    parser.add_argument(
+        "--require",
+        type=float,
+        default=None,
+        metavar="FRACTION",
+        help="exit 1 when fewer episodes succeed; with --bag, when errors of position are not smaller by this share than those of staying",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
-    parser.set_defaults(run=run)
+    open_loop = parser.add_argument_group("open loop")
+    open_loop.add_argument("--bag", type=Path, default=None, metavar="BAG", help="folder of rosbag2, or one of its .mcap or .db3 files")
+    open_loop.add_argument(
+        "--remap", action="append", default=[], metavar="THEIRS:=OURS", help="a topic that the bag calls otherwise than the robot file"
+    )
+    open_loop.add_argument("--stride", type=int, default=5, help="look at every STRIDE-th frame, at the task's action_hz")
+    parser.set_defaults(run=run, simulation={name: parser.get_default(name) for name in _SIMULATION_ONLY})
 
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 0, or 1 below --require. Raises UserMistake, and EnvironmentLacks without ROS or a renderer."""
     _check(args)
+    if args.bag is not None:
+        from lawam_ros.cli.evaluate_bag import evaluate_bag
+
+        return evaluate_bag(args)
+    args.task = args.task or _DEFAULT_TASK
     overrides = [*args.set, *([f"world.perturb=[{args.perturb}]"] if args.perturb else [])]
     given = {"robot": args.robot, "checkpoint": args.checkpoint, "instruction": args.instruction}
     values = bringup.defaults(args.task) | {name: text for name, text in given.items() if text}
@@ -111,7 +146,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    for name, value, low in (("--episodes", args.episodes, 1), ("--seed", args.seed, 0), ("--jobs", args.jobs, 1)):
+    given = [name for name, default in args.simulation.items() if getattr(args, name) != default]
+    if args.bag is not None and given:
+        raise UserMistake(f"--bag: nothing is simulated; leave out {', '.join('--' + name.replace('_', '-') for name in given)}")
+    if args.bag is None and args.remap:
+        raise UserMistake("--remap names topics of a recording; name that with --bag")
+    bounds = (("--episodes", args.episodes, 1), ("--seed", args.seed, 0), ("--jobs", args.jobs, 1), ("--stride", args.stride, 1))
+    for name, value, low in bounds:
         if value < low:
             raise UserMistake(f"{name}: expected at least {low}, got {value}")
     for name, value in (("--delay-ms", args.delay_ms), ("--latency-ms", args.latency_ms)):

@@ -51,6 +51,10 @@ class RecordedRun:
             return None
         return max(int(s[0]) for s in self.stamps.values()), max(int(s[-1]) for s in self.stamps.values())
 
+    def instruction(self, start_ns: int, end_ns: int) -> str:
+        """The first one that the executor told between two instants, empty where it told none."""
+        return next((s.instruction for s in self.statuses if start_ns <= s.stamp_ns <= end_ns and s.instruction), "")
+
 
 class InputStamps:
     """Judges the messages of one stream in the order of their receipt, as the nodes do: what is not newer than the last one is left out."""

@@ -93,11 +93,12 @@ def committed_part(last: Targets, age_s: float, delay_s: float, grid: StepGrid, 
     times = times[times <= last.time_from_start_s[-1] + 1e-9]
     if not len(times):
         return None
-    rows = {arm: _rows_at(last, arm, np.maximum(times, last.time_from_start_s[0])) for arm in reference}
+    rows = {arm: rows_at(last, arm, np.maximum(times, last.time_from_start_s[0])) for arm in reference}
     return Committed(rows, min(len(times), delay_steps(delay_s, grid.step_s)), reference)
 
 
-def _rows_at(targets: Targets, arm: str, times_s: Array) -> Array:
+def rows_at(targets: Targets, arm: str, times_s: Array) -> Array:
+    """Absolute rows (M, 8) of an arm at instants (M,) that the targets cover, between their points as in :func:`committed_part`."""
     columns = targets.values[:, [targets.components.index(f"{arm}/{name}") for name in _ROW]]
     grid = targets.time_from_start_s
     after = np.clip(np.searchsorted(grid, times_s, side="right"), 1, len(grid) - 1) if len(grid) > 1 else np.zeros(len(times_s), int)

@@ -57,7 +57,7 @@ def joint_plot(curves: RunCurves) -> bytes:
         axes.set_ylabel(f"{name}\n[rad]", fontsize=7)
     if rows[0].lines:
         rows[0].legend(fontsize=7, loc="upper right")
-    return _png(figure)
+    return png(figure)
 
 
 def chunk_plot(curves: RunCurves) -> bytes:
@@ -68,7 +68,7 @@ def chunk_plot(curves: RunCurves) -> bytes:
         axes.plot(curve.times_s, curve.values, "o", color="tab:blue", markersize=3)
         axes.set_ylim(bottom=0.0)
         axes.set_ylabel(label, fontsize=8)
-    return _png(figure)
+    return png(figure)
 
 
 def progress_plot(curves: RunCurves) -> bytes:
@@ -77,7 +77,7 @@ def progress_plot(curves: RunCurves) -> bytes:
     axes.axhline(0.0, color="0.7", linewidth=0.8)
     axes.plot(curves.distance.times_s, curves.distance.values, "o-", color="tab:purple", markersize=3, linewidth=1.0)
     axes.set_ylabel("distance to subgoal", fontsize=8)
-    return _png(figure)
+    return png(figure)
 
 
 def _rows(curves: RunCurves, count: int, row_inch: float) -> tuple[Figure, list[Axes]]:
@@ -93,7 +93,8 @@ def _rows(curves: RunCurves, count: int, row_inch: float) -> tuple[Figure, list[
     return figure, rows
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """The figure as a file."""
     stream = io.BytesIO()
     FigureCanvasAgg(figure).print_png(stream)
     return stream.getvalue()
