@@ -72,7 +72,9 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--task", default="", help=f"task, a file in config/tasks; default: {_DEFAULT_TASK}, or what --bag tells")
     parser.add_argument("--episodes", type=int, default=20, help="number of episodes")
-    parser.add_argument("--seed", type=int, default=HELD_OUT_SEED, help="seed of the first episode; episode k uses seed + k")
+    parser.add_argument(
+        "--seed", type=int, default=HELD_OUT_SEED, help="seed of the first episode; episode k uses seed + k; of the noise with --bag"
+    )
     parser.add_argument("--robot", default="", help="robot, a file in config/robots; default: the task's first")
     parser.add_argument("--checkpoint", default="", help="checkpoint folder, shipped name, hub name; default: the task's")
     parser.add_argument("--instruction", default="", help="sentence for the policy; default: the task's")
@@ -87,7 +89,9 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="contract override, e.g. world.cube_size_m=0.05")
     parser.add_argument("--jobs", type=int, default=1, help="processes at the same time, direct only")
-    parser.add_argument("--out", type=Path, default=Path("out/eval"), help="folder for videos and the sheet of failures")
+    parser.add_argument(
+        "--out", type=Path, default=Path("out/eval"), help="folder for videos and the sheet of failures, or the plots of --bag"
+    )
     parser.add_argument("--no-video", action="store_true", help="do not film")
     parser.add_argument("--domain", type=int, default=None, help="ROS domain; default: a free one of its own")
     add_record_argument(parser)
@@ -104,7 +108,9 @@ def add_parser(subparsers: Any) -> None:
     open_loop.add_argument(
         "--remap", action="append", default=[], metavar="THEIRS:=OURS", help="a topic that the bag calls otherwise than the robot file"
     )
-    open_loop.add_argument("--stride", type=int, default=5, help="look at every STRIDE-th frame, at the task's action_hz")
+    open_loop.add_argument(
+        "--stride", type=int, default=5, metavar="N", help="look at every N-th frame, of which there are action_hz a second"
+    )
     parser.set_defaults(run=run, simulation={name: parser.get_default(name) for name in _SIMULATION_ONLY})
 
 

@@ -67,6 +67,6 @@ def chunk_plot(tracks: Mapping[str, Track]) -> bytes:
         axes.set_ylabel(f"{name}\n[m{track.unit}]", fontsize=7)
         axes.tick_params(labelsize=7, labelbottom=index == len(tracks) - 1)
         if index == 0:
-            axes.legend(fontsize=7, loc="upper left")
+            figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right", ncols=2, fontsize=7)
     axes.set_xlabel("time [s]", fontsize=8)
     return png(figure)
