@@ -3,7 +3,7 @@
 import argparse
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -37,6 +37,9 @@ from lawam_ros.policies.committed import rows_at
 from lawam_ros.policies.interface import Inference, Policy, Targets
 from lawam_ros.policies.noise import noise_seed
 
+_MOST_STRETCHES = 20
+"""Each is another pass over the recording."""
+
 
 @dataclass(frozen=True)
 class Watched:
@@ -57,7 +60,19 @@ class Onlooker:
         self.chunk_ms: list[float] = []
 
     def watch(self, span: Span, instruction: str) -> Iterator[Frame[BagMessage] | Watched]:
-        """Every frame as it comes, at last all of them. Raises KeyError for a joint of the robot file that is not measured."""
+        """Every frame as it comes, and all of a stretch where it ends: at the end of the span or before a gap, behind which another begins.
+
+        Raises KeyError for a joint of the robot file that is not measured.
+        """
+        for _ in range(_MOST_STRETCHES):
+            last_ns = yield from self._stretch(span, instruction)
+            if last_ns is None:
+                return
+            span = (last_ns + 1, span[1])
+        self.problems.append(f"more than {_MOST_STRETCHES} gaps; what follows is left out")
+
+    def _stretch(self, span: Span, instruction: str) -> Generator[Frame[BagMessage] | Watched, None, int | None]:
+        """Frames up to the first gap; returns the instant of the last one before it, None at the end of the span."""
         reader = BagFrames(self._bag, self._streams, self._contract.robot, span, self._contract.task.policy.action_hz)
         frames: list[Frame[BagMessage]] = []
         answers: dict[int, Inference] = {}
@@ -76,6 +91,7 @@ class Onlooker:
         if reader.problem:
             self.problems.append(reader.problem)
         yield Watched(frames, answers)
+        return frames[-1].observation.stamp_ns if reader.fault else None
 
     def compared(self, watched: Watched) -> Stretch:
         """Chunks whose whole horizon lies in the stretch."""

@@ -33,9 +33,14 @@ class BagFrames:
         self._damaged = 0
 
     @property
+    def fault(self) -> str:
+        """Why the frames ended before the span did."""
+        return self._frames.fault
+
+    @property
     def problem(self) -> str:
-        if self._frames.fault:
-            return self._frames.fault
+        if self.fault:
+            return self.fault
         return f"{self._damaged} damaged messages" if self._damaged else ""
 
     def __iter__(self) -> Iterator[Frame[BagMessage]]:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,15 @@ from lawam_ros.cli.main import main
 from lawam_ros.contract.robot import CARTESIAN_COMPONENTS
 from lawam_ros.data.bag_reader import Bag
 from lawam_ros.data.bag_writer import BagWriter
+from lawam_ros.data.cdr_stamp import stamp_ns
 from lawam_ros.data.episode_schema import ACTION, IMAGE_PREFIX, STATE
 from lawam_ros.data.lerobot_reader import LeRobotDataset
 from lawam_ros.policies.interface import Inference, Targets
 
 BAG = Path(__file__).resolve().parents[2] / "data" / "bags" / "drawer"
+INPUTS = {name: name for name in ("/joint_states", "/camera/front/image_raw/compressed", "/camera/wrist/image_raw/compressed")}
 STEPS, HZ = 24, 20.0
+Lost = Callable[[str, float], bool]
 
 
 class Prophet:
@@ -49,14 +53,14 @@ def evaluated(capsys, out: Path, *arguments: str, bag: Path = BAG) -> dict:
     return {"code": code, "err": printed.err, "out": printed.out} | (json.loads(printed.out.splitlines()[-1]) if code < 2 else {})
 
 
-def copied(out: Path, names: dict[str, str], until_s: float = np.inf) -> Path:
-    """Some topics of the recording under other names, as sqlite3, up to some time after the first message."""
-    with Bag(BAG) as bag, BagWriter(out, "sqlite3") as writer:
+def copied(out: Path, names: dict[str, str], lost: Lost = lambda topic, time_s: False, source: Path = BAG) -> Path:
+    """Some topics of a recording under other names, as sqlite3, but for what is lost: by topic and stamp in s after the first."""
+    with Bag(source) as bag, BagWriter(out, "sqlite3") as writer:
         for name, new in names.items():
             writer.add_topic(new, bag.topics[name].type)
-        first_ns = next(bag.messages(names)).received_ns
+        first_ns = stamp_ns(next(bag.messages(names)).raw)
         for message in bag.messages(names):
-            if (message.received_ns - first_ns) * 1e-9 <= until_s:
+            if not lost(message.topic, (stamp_ns(message.raw) - first_ns) * 1e-9):
                 writer.write(names[message.topic], message.received_ns, message.raw)
     return out
 
@@ -124,9 +128,16 @@ def test_a_recording_cut_off_is_used_as_far_as_it_goes(capsys, tmp_path):
     assert any("no usable index" in problem for problem in report["problems"])
 
 
+def test_behind_a_gap_of_a_camera_it_goes_on(capsys, tmp_path):
+    source = BAG.with_name("pick_place")
+    bag = copied(tmp_path / "gap", INPUTS, lambda topic, time_s: "wrist" in topic and 0.5 < time_s < 1.3, source)
+    broken = evaluated(capsys, tmp_path, "--task", "franka_pick_place", "--checkpoint", "hold", "--stride", "1", bag=bag)
+    assert broken["code"] == 0 and 10 < broken["chunks"] < 20, "of 2 s, less 1.2 s for the last chunk"
+    assert len(broken["problems"]) == 1 and "camera wrist" in broken["problems"][0]
+
+
 def test_a_recording_shorter_than_a_chunk_is_refused(capsys, tmp_path):
-    names = {name: name for name in ("/joint_states", "/camera/front/image_raw/compressed", "/camera/wrist/image_raw/compressed")}
-    bag = copied(tmp_path / "short", names, until_s=0.8)
+    bag = copied(tmp_path / "short", INPUTS, lambda _, time_s: time_s > 0.8)
     report = evaluated(capsys, tmp_path, "--task", "franka_drawer", "--checkpoint", "hold", bag=bag)
     assert report["code"] == 2 and "expected at least 1.25 s" in report["err"]
 
