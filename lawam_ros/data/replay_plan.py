@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lawam_ros.contract.wire import ExecutorStatus
-from lawam_ros.data.recorded_run import RecordedRun
+from lawam_ros.data.recorded_run import JOINT_STATES, RecordedRun
 
 MAX_GAP_NS = 5_000_000_000
 """Without any input for longer, an episode ends: every executor has stopped by then."""
@@ -61,12 +61,15 @@ def looks_of(run: RecordedRun, primary: str) -> list[Look]:
     In real time a policy looks when everything of an observation has come; in lock step, with the frame itself.
     """
     frames = run.stamps.get(primary, np.zeros(0, dtype=np.int64))
+    cameras = [stamps for name, stamps in run.stamps.items() if name != JOINT_STATES]
     looks = []
     for observation_ns in sorted({chunk.stamp_ns for chunk in run.chunks}):
         after = [int(np.searchsorted(stamps, observation_ns)) for stamps in run.stamps.values()]
         if any(index == len(stamps) for index, stamps in zip(after, run.stamps.values(), strict=True)):
             continue  # the recording ended before all of it was there
         frame_ns = int(frames[np.searchsorted(frames, observation_ns)])
+        if run.info.get("lockstep") and any(int(stamps[np.searchsorted(stamps, observation_ns)]) > frame_ns for stamps in cameras):
+            continue  # the recording lost an image: the policy would answer of another instant, and time would wait for this one
         all_there_ns = max(int(stamps[index]) for index, stamps in zip(after, run.stamps.values(), strict=True))
         looks.append(Look(frame_ns, observation_ns, frame_ns if run.info.get("lockstep") else all_there_ns))
     return looks

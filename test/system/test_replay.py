@@ -7,6 +7,7 @@ import pytest
 from lawam_ros.cli.main import main
 from lawam_ros.data.bag_reader import Bag
 from lawam_ros.data.bag_writer import BagWriter
+from lawam_ros.data.cdr_stamp import stamp_ns
 
 BAGS = Path(__file__).resolve().parents[1] / "data" / "bags"
 RECORDED = ("--policy", "recorded")
@@ -68,6 +69,22 @@ def test_a_bag_of_another_recorder_replays_as_sqlite3_under_other_names(lawam_re
     assert report["episodes"] == 1 and len(report["command_hash"]) == 32
     assert "the recording has no chunks: nothing to compare them with" in report["notes"]
     assert "chunks start from the new commands" in report["notes"]
+
+
+def test_a_recording_that_lost_images_and_joint_states_ends_in_a_report_that_names_them(lawam_replay, tmp_path):
+    """Lock step does not wait for what cannot come, and the executor stops as it would at the robot."""
+    lost_s = {"/camera/wrist/image_raw/compressed": (0.8, 1.3), "/joint_states": (1.5, 1.9)}
+    with Bag(BAGS / "pick_place") as bag, BagWriter(tmp_path / "lost") as writer:
+        for topic in bag.topics.values():
+            writer.add_topic(topic.name, topic.type)
+        first_ns = min(stamp_ns(message.raw) for message in bag.messages({"/joint_states"}))
+        for message in bag.messages():
+            after_s, until_s = lost_s.get(message.topic, (0.0, 0.0))
+            if message.topic not in lost_s or not after_s < (stamp_ns(message.raw) - first_ns) * 1e-9 < until_s:
+                writer.write(message.topic, message.received_ns, message.raw)
+    report = lawam_replay(tmp_path / "lost", *RECORDED, may_differ=True)
+    assert report["regression"] and rows(report)["stops"]["count"] == "expected none; got joint_states_lost"
+    assert [problem.split(":")[0] for problem in report["problems"]] == ["wrist", "joint_states"]
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,13 @@ def test_in_real_time_a_frame_is_held_back_until_everything_of_its_observation_i
     assert (second.frame_ns // MS, second.observation_ns // MS) == (850, 820)
 
 
+def test_in_lock_step_looks_whose_image_was_lost_are_left_out():
+    wrist = [stamp for stamp in range(0, 2000, 50) if not 400 < stamp < 700]
+    stamps = {"front": range(0, 2000, 50), "wrist": wrist, "joint_states": range(0, 2000, 8)}
+    run = recorded(chunks=[chunk(stamp) for stamp in (400, 600, 700)], info={"lockstep": True}, **stamps)
+    assert [look.observation_ns // MS for look in looks_of(run, "front")] == [400, 700]
+
+
 def test_looks_beyond_the_end_of_the_recording_are_left_out():
     run = recorded(front=range(0, 500, 50), joint_states=range(0, 400, 8), chunks=[chunk(450), chunk(100, 2)])
     assert [look.observation_ns // MS for look in looks_of(run, "front")] == [100]
