@@ -4,7 +4,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lawam_ros.contract.load import Contract
 from lawam_ros.contract.paths import urdf_dir
@@ -75,7 +75,7 @@ class ChunkMaker:
         """Why the last ``make`` gave nothing."""
         self.steps = StepTimes()
         self.recorded_ns: Mapping[int, int] = {}
-        """In a replay: instants of observations as published -> as recorded, which is what their noise depends on."""
+        """In a replay: instants of observations as published -> as recorded, which noise and recorded chunks go by."""
 
     def report(self) -> dict[str, object]:
         """For /diagnostics: the delay a chunk is conditioned on, the kind of its prefix, and the steps from exposure to command."""
@@ -99,7 +99,9 @@ class ChunkMaker:
         committed = self._committed(aligned.stamp_ns, status)
         clock.done("reference", self._now_ns())
         recorded_ns = self.recorded_ns.get(aligned.stamp_ns, aligned.stamp_ns)
-        inference = self._policy.look(observation, noise_seed(self._settings.seed, recorded_ns), committed)
+        seed = noise_seed(self._settings.seed, recorded_ns)
+        inference = self._policy.look(replace(observation, stamp_ns=recorded_ns), seed, committed)
+        subgoal = None if inference.subgoal is None else replace(inference.subgoal, stamp_ns=observation.stamp_ns)
         self._chunk_ms.append((time.monotonic() - began_s) * 1e3)
         if self._settings.added_delay_s > 0.0 and self._settings.stepped_latency_s is None:
             time.sleep(self._settings.added_delay_s)
@@ -112,7 +114,7 @@ class ChunkMaker:
         if self._too_late(inference, clock):
             return None
         self._prefix = prefix_kind(inference)
-        made = Made(self._chunk(inference, reference, observation), inference.subgoal, dict(inference.stage_ms), clock)
+        made = Made(self._chunk(inference, reference, observation), subgoal, dict(inference.stage_ms), clock)
         with self._lock:  # the executor's answer may be here before this thread goes on
             self._publish(made.chunk)
             clock.done("publication", self._now_ns())

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS 2 messages are not installed")
 
 from lawam_ros.contract.load import load_contract
-from lawam_ros.contract.records import ActionChunk, JointCommand, Pose
+from lawam_ros.contract.records import ActionChunk, JointCommand, Observation, Pose
 from lawam_ros.nodes import messages
 from lawam_ros.nodes.camera_input import CameraInputs
 from lawam_ros.nodes.chunk_maker import ChunkMaker, MakerSettings
@@ -31,9 +31,9 @@ class Slow(HoldingPolicy):
 
     exact = False
 
-    def look(self, observation: object, seed: int, committed: Committed | None = None) -> Inference:
+    def look(self, observation: Observation, seed: int, committed: Committed | None = None) -> Inference:
         self.bench.now_ns += self.takes_ms * MS
-        self.committed = committed
+        self.committed, self.seen_ns = committed, observation.stamp_ns
         steps = committed.delay_steps if committed else 0
         return Inference(np.zeros((24, 0)), committed_steps=steps, exact_prefix=self.exact and steps > 0)
 
@@ -145,3 +145,9 @@ def test_the_steps_are_those_of_the_way(bench):
     report = bench.maker.report()
     assert report["step_ms_arrival_p50"] == 2.0 and report["step_ms_model_p50"] == 50.0 and report["step_ms_first_command_p50"] == 3.0
     assert report["step_ms_observation_to_command_p50"] == 55.0
+
+
+def test_in_a_replay_the_policy_is_told_the_recorded_instant_and_the_chunk_has_the_published_one(bench):
+    bench.maker.recorded_ns = {START_NS: 7 * MS}
+    assert bench.look().stamp_ns == START_NS
+    assert bench.policy.seen_ns == 7 * MS
