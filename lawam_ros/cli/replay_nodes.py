@@ -40,7 +40,7 @@ def replay_nodes(values: Mapping[str, str]) -> tuple[NodeSpec, ...]:
     player |= {name: _number(name, values) for name in ("rate", "throttle", "tolerance_m", "tolerance_rad", "tolerance_command_rad")}
     return (
         # The player activates it, again for every episode.
-        NodeSpec("chunk_executor", {**timed, "instruction": values["instruction"], "autostart": False}),
+        NodeSpec("chunk_executor", {**timed, "instruction": values["instruction"], "autostart": False, "discovery_s": 0.0}),
         NodeSpec(
             "policy",
             {

@@ -70,10 +70,11 @@ def simulated_run(
 
 
 def _for_runner(node: bringup.NodeSpec, delay_s: float, lockstep_timeout_s: float | None) -> bringup.NodeSpec:
-    """The same node, with what only a runner changes: it activates the executor itself, and may slow the policy down."""
+    """The same node, with what only a runner changes: it activates the executor itself, in a domain without others, and may slow the
+    policy down."""
     extra: dict[str, bringup.Value] = {}
     if node.executable == "chunk_executor":
-        extra = {"autostart": False}
+        extra = {"autostart": False, "discovery_s": 0.0}
     elif node.executable == "policy":
         extra = {"added_delay_s": delay_s}
     elif node.executable == "sim" and lockstep_timeout_s is not None:

@@ -254,8 +254,9 @@ class SimNode(ManagedNode):
         with self._lock:
             self._world.apply(command)
             self._world.step(self._contract.robot.tick_period_ns * 1e-9)
-            self._measure.update(self._world.state())
             was_over = self._verdict.reason
+            if not was_over:  # what is reported afterwards, and when, must not change what was reached
+                self._measure.update(self._world.state())
             self._verdict.update(now_ns, command, self._measure.result().success)
         steps.advance(said=self._verdict.reason != was_over)
 

@@ -37,7 +37,11 @@ def graph(recording):
 
 
 def activate(graph: Graph) -> None:
+    """Once more where the middleware, busy with the processes of the test before, held the joint states up before anything moved."""
     graph.wait(graph.client.activate_executor, 10.0, "activation")
+    graph.wait(lambda: graph.state() in ("RUN", "LATCHED"), 10.0, "RUN")
+    if graph.state() == "LATCHED" and graph.client.status.reason == "joint_states_lost":
+        graph.wait(lambda: graph.client.trigger("chunk_executor/reset")[0], 2.0, "reset")
     graph.wait(lambda: graph.state() == "RUN", 10.0, "RUN")
 
 
