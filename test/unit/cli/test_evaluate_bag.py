@@ -74,7 +74,8 @@ def test_a_policy_is_shown_the_frames_of_the_dataset_and_held_against_its_action
     assert report["code"] == 0 and report["truth"] == "recorded commands" and report["chunks"] >= 5
     errors = np.array([row["error"] for row in report["components"]])
     assert errors[:, 1::2].max() < 2e-6, "every second frame is a whole number of steps away, and the dataset holds single precision"
-    assert errors.max() < 5e-4, "the others are taken from images up to 17 ms off, chunks are judged at their own instants"
+    fastest_m_s = np.abs(np.diff(prophet.rows[ACTION][:, :3], axis=0)).max() * HZ
+    assert errors.max() < 0.017 * fastest_m_s, "the others are taken from images up to 17 ms off, chunks are judged at their own instants"
     assert list(prophet.seen) == list(range(0, len(prophet.rows[STAMP]), 4))
     assert all(observation.instruction == dataset.episodes[0].task for observation in prophet.seen.values())
     pictures = list(dataset.frames_of(0, IMAGE_PREFIX + "front"))
