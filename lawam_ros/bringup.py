@@ -14,7 +14,7 @@ from lawam_ros.contract.controllers import check_controllers
 from lawam_ros.contract.drivers import Driver, driver_of
 from lawam_ros.contract.errors import EXIT_ENVIRONMENT_LACKS, EXIT_USER_MISTAKE, EnvironmentLacks, UserMistake
 from lawam_ros.contract.installation import refuse_ros_wheels
-from lawam_ros.contract.load import Contract, load_contract
+from lawam_ros.contract.load import Contract, listed, load_contract
 from lawam_ros.contract.paths import config_dir
 from lawam_ros.contract.recorded_topics import recorded_topics
 from lawam_ros.contract.rviz import ForeignNode, rviz_nodes
@@ -128,7 +128,7 @@ def check_arguments(values: Mapping[str, str]) -> None:
 
 
 def contract_for(task: str, values: Mapping[str, str]) -> Contract:
-    overrides = [item for item in values["set"].split(";") if item.strip()]
+    overrides = listed(values["set"])
     return load_contract(task, values["robot"] or None, overrides)
 
 

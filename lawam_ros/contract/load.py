@@ -26,6 +26,11 @@ class Contract:
     crc: int
 
 
+def listed(text: str) -> list[str]:
+    """Entries of a parameter or launch argument that lists them between semicolons, such as ``overrides``."""
+    return [entry for entry in text.split(";") if entry.strip()]
+
+
 def load_contract(task_name: str, robot_name: str | None = None, overrides: Sequence[str] = ()) -> Contract:
     """Contract of a task on a robot (default: the task's first).
 

@@ -15,7 +15,7 @@ from std_srvs.srv import Trigger
 
 from lawam_ros.contract.bridge import ACTIVE_TOPIC, Bridge
 from lawam_ros.contract.errors import LawamError, UserMistake
-from lawam_ros.contract.load import Contract, load_contract
+from lawam_ros.contract.load import Contract, listed, load_contract
 from lawam_ros.control.controller_watch import ControllerWatch
 from lawam_ros.nodes import messages, qos
 from lawam_ros.nodes.calls import call_service
@@ -61,7 +61,7 @@ class BridgeLink:
                 f"expected {self._bridge.node} with back end {' or '.join(back_ends)}, it has {self._back_end or 'none'}; start "
                 "another, or the executor with the parameter hardware that fits"
             )
-        if load_contract(task, robot or None, [item for item in overrides.split(";") if item.strip()]).crc != self._contract.crc:
+        if load_contract(task, robot or None, listed(overrides)).crc != self._contract.crc:
             raise UserMistake(
                 f"expected {self._bridge.node} with our task, robot and overrides, it has task:={task} robot:={robot} "
                 f"overrides:='{overrides}'"

@@ -15,7 +15,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.signals import SignalHandlerOptions
 
 from lawam_ros.contract.errors import EXIT_CRITERION_MISSED, EXIT_DONE, LawamError
-from lawam_ros.contract.load import Contract, load_contract
+from lawam_ros.contract.load import Contract, listed, load_contract
 from lawam_ros.nodes import messages, parameters, qos
 from lawam_ros.nodes.parameters import Parameter
 from lawam_ros.nodes.qos_mismatches import QosMismatches
@@ -56,7 +56,7 @@ class ManagedNode(LifecycleNode):
 
     def contract(self) -> Contract:
         """Contract from the task, robot and overrides parameters."""
-        overrides = [item for item in str(self.get_parameter("overrides").value).split(";") if item.strip()]
+        overrides = listed(str(self.get_parameter("overrides").value))
         return load_contract(str(self.get_parameter("task").value), str(self.get_parameter("robot").value) or None, overrides)
 
     def setup(self) -> None:
