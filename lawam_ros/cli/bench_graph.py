@@ -25,6 +25,9 @@ TASK = "franka_pick_place"
 _WIDTH, _HEIGHT, _CAMERA_HZ = 640, 480, 30.0
 _START_S = 30.0
 _WARM_UP_S = 3.0
+_CHUNKS_NEEDED = 5
+_TRIES = 3
+"""A window in which the executor latched, because the machine had other things to do, is measured again."""
 _DESCRIPTION = """\
 Two synthetic cameras of 640x480 pixels at 30 Hz and joint states at 125 Hz, published by a process of their own, into the nodes policy and
 chunk_executor as they are launched, with the policy 'hold', which takes no time. Measured from outside: the stamp of an observation (the
@@ -74,18 +77,23 @@ def measured(seconds: float, replan_s: float, domain: int | None = None) -> dict
         bringup.NodeSpec("policy", {**parameters, "checkpoint": "hold", "device": "cpu"}),
     )
     with _graph(contract, nodes, domain) as (group, listener):
-        listener.wait_for_chunks(group, nodes)
-        time.sleep(_WARM_UP_S)
-        pids = {node.name: group.state(node.name).pid for node in nodes}
-        before, began_s, loads = _cpu(pids), time.monotonic(), os.getloadavg()[0]
-        listener.uses.clear()
-        time.sleep(seconds)
-        after, took_s = _cpu(pids), time.monotonic() - began_s
-        latencies_ms = [(used - seen) * 1e-6 for seen, used in listener.uses]
-        reports = dict(listener.reports)
-    if len(latencies_ms) < 5:
+        for _ in range(_TRIES):
+            listener.wait_for_chunks(group, nodes)
+            time.sleep(_WARM_UP_S)
+            pids = {node.name: group.state(node.name).pid for node in nodes}
+            before, began_s, loads = _cpu(pids), time.monotonic(), os.getloadavg()[0]
+            listener.uses.clear()
+            time.sleep(seconds)
+            after, took_s = _cpu(pids), time.monotonic() - began_s
+            latencies_ms = [(used - seen) * 1e-6 for seen, used in listener.uses]
+            reports = dict(listener.reports)
+            if len(latencies_ms) >= _CHUNKS_NEEDED:
+                break
+            listener.uses.clear()
+    if len(latencies_ms) < _CHUNKS_NEEDED:
         raise LawamError(
-            f"expected chunks all the time, {len(latencies_ms)} were used in {seconds:g} s; the machine is too busy to measure"
+            f"expected chunks all the time, {len(latencies_ms)} were used in {seconds:g} s, {_TRIES} times over; the executor is in "
+            f"{reports.get('chunk_executor', {}).get('state', 'no state')}; the machine is too busy to measure"
         )
     found = {name: float(np.percentile(latencies_ms, q)) for name, q in (("p50", 50), ("p99", 99), ("max", 100))}
     return {

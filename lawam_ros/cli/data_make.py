@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lawam_ros.contract.errors import EXIT_CRITERION_MISSED, EXIT_DONE, UserMistake
 from lawam_ros.contract.load import load_contract
+from lawam_ros.policies.choose import check_checkpoint
 
 if TYPE_CHECKING:
     from lawam_ros.cli.demonstration_recorder import Attempt
@@ -125,6 +126,8 @@ def _check_numbers(args: argparse.Namespace) -> None:
             raise UserMistake(f"{name}: expected at least {low}, got {value}")
     if (args.noise == "policy") != bool(args.checkpoint):
         raise UserMistake("--noise policy and --checkpoint belong together: the policy works first, then the expert takes over")
+    if args.checkpoint:
+        check_checkpoint(args.checkpoint)
     limit = _seed_limit(args.seed)
     if limit is not None and args.seed + args.episodes > limit:
         raise UserMistake(

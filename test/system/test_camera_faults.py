@@ -138,8 +138,14 @@ def test_each_fault_of_a_camera_is_told_and_held_and_over_when_it_is_over(record
             graph.wait(graph.client.activate_executor, 10.0, "activation")
             graph.wait(lambda: graph.state() == "RUN", 10.0, "RUN")
             for fault, said, level, frames, holds in FAULTS:
-                relay.change = fault()
-                took_s = graph.wait(lambda said=said: said in relay.problem, 3.0, said)
+                for last in (False, False, True):  # a busy machine may be late once; a fault found too late is so each time
+                    relay.change = fault()
+                    took_s = graph.wait(lambda said=said: said in relay.problem, 3.0, said)
+                    if last or took_s < (frames + 1) * PERIOD_S + TOLD_S:
+                        break
+                    relay.change = lambda message: message
+                    graph.wait(lambda said=said: said not in relay.problem, 3.0, f"no more: {said}")
+                    graph.wait(lambda: graph.state() == "RUN", 3.0, "RUN again, by itself")
                 assert took_s < (frames + 1) * PERIOD_S + TOLD_S, said
                 graph.wait(lambda level=level: relay.level == level, 1.5, level)
                 if holds:

@@ -93,6 +93,8 @@ def test_wrong_arguments_are_named(folder: Path, tmp_path: Path) -> None:
         lawam("make", "--jobs", "0", "--out", str(tmp_path / "d"))
     with pytest.raises(UserMistake, match="perturb: expected names of colour, .* got gravity"):
         lawam("make", "--perturb", "colour,gravity", "--out", str(tmp_path / "c"))
+    with pytest.raises(UserMistake, match="no checkpoint 'nowhere'"):
+        lawam("make", "--noise", "policy", "--checkpoint", "nowhere", "--out", str(tmp_path / "d"))
     with pytest.raises(UserMistake, match="unknown task"):
         lawam("make", "--task", "franka_dance", "--out", str(tmp_path / "d"))
     with pytest.raises(UserMistake, match="data make"):
