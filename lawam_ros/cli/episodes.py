@@ -13,6 +13,8 @@ from lawam_ros.nodes.run_client import RunClient, WorldReport
 START_TIMEOUT_S = 90.0
 _POLICY_BACK_TIMEOUT_S = 60.0
 _POLL_S = 0.05
+_ASK_S = 0.25
+"""Between questions to the supervisor, each of which costs it and us milliseconds of a processor that the policy needs."""
 _STARVED_S = 10.0
 _SILENT_S = 0.5
 _SETTLE_S = 2.0
@@ -87,7 +89,7 @@ def run_episode(
         if time.monotonic() - started > START_TIMEOUT_S:
             raise LawamError(f"the chunk executor refused to activate; last words: {_last_words(group.log_tail('chunk_executor'))}")
         time.sleep(0.2)
-    started, starved_since = time.monotonic(), None
+    started, starved_since, next_asked_s = time.monotonic(), None, 0.0
     held = HeldSuccess(contract)
     reason = ""
     while not reason:
@@ -104,8 +106,10 @@ def run_episode(
         refused = client.policy_report.get("refused_image", "")
         if refused:
             raise UserMistake(f"the policy refuses the images: {refused}")
-        raise_if_ended(group, "sim")
-        raise_if_ended(group, "chunk_executor")
+        if time.monotonic() > next_asked_s:
+            next_asked_s = time.monotonic() + _ASK_S
+            raise_if_ended(group, "sim")
+            raise_if_ended(group, "chunk_executor")
         world = client.world if client.world is not None and client.world.seed == seed else None
         reason = (world.over if world else "") if lockstep else held.reason(world)
     elapsed = time.monotonic() - started

@@ -34,6 +34,8 @@ from lawam_ros.nodes.images import ImageMessage, image_to_rgb, image_type
 from lawam_ros.nodes.status import ExecutorStatus, status_from_message
 from lawam_ros.observe.image import BadImage
 
+_PATH_STEP_M = 0.001
+
 
 @dataclass(frozen=True)
 class WorldReport:
@@ -65,7 +67,8 @@ class Measurements:
 class RunClient:
     """Spins a node of its own in a thread; every attribute read here is replaced as a whole by the callbacks.
 
-    paths_m: per arm the commanded TCPs since the last reset; targets_m: per arm those of the newest chunk (N, 3); in the arms' base frames.
+    paths_m: per arm the commanded TCPs since the last reset, a millimetre or more apart; targets_m: per arm those of the newest chunk
+    (N, 3); in the arms' base frames.
     """
 
     def __init__(self, contract: Contract, namespace: str, domain: int, on_command: Callable[[JointCommand], None]) -> None:
@@ -182,7 +185,13 @@ class RunClient:
                 self.recording_problem = status.message
 
     def _pose_callback(self, arm: str) -> Callable[[PoseStamped], None]:
-        return lambda message: self.paths_m[arm].append(messages.pose_from_message(message).position_m)
+        def callback(message: PoseStamped) -> None:
+            position_m, path_m = messages.pose_from_message(message).position_m, self.paths_m[arm]
+            # A film draws the path anew for every frame; what no pixel shows must not cost the processor that runs the policy.
+            if not path_m or float(np.linalg.norm(position_m - path_m[-1])) >= _PATH_STEP_M:
+                path_m.append(position_m)
+
+        return callback
 
     def _on_chunk(self, message: JointTrajectory) -> None:
         try:
