@@ -46,7 +46,8 @@ def run_tiny(args: argparse.Namespace) -> int:
 
     from lawam_ros.model.config import load_model_config
     from lawam_ros.training.tiny_recipe import TinyRecipe, with_minutes
-    from lawam_ros.training.tiny_training import tiny_data, train_tiny
+    from lawam_ros.training.tiny_run import tiny_data
+    from lawam_ros.training.tiny_training import train_tiny
 
     torch.set_num_threads(args.threads)
     config, recipe = load_model_config(args.model), with_minutes(TinyRecipe(), args.minutes)

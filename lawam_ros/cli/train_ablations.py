@@ -103,7 +103,8 @@ def _train(args: argparse.Namespace, contract: Contract, cell: Cell) -> None:
 
     from lawam_ros.model.config import load_model_config
     from lawam_ros.training.tiny_recipe import TinyRecipe, with_minutes
-    from lawam_ros.training.tiny_training import STATE_FILE, tiny_data, train_tiny
+    from lawam_ros.training.tiny_run import tiny_data
+    from lawam_ros.training.tiny_training import STATE_FILE, train_tiny
 
     torch.set_num_threads(args.threads)
     print(f"training {cell.variant.name}, seed {cell.seed}: {cell.variant.meaning}")

@@ -91,7 +91,7 @@ class TinyRecipe:
     )
     policy: StageSettings = StageSettings(
         name=POLICY,
-        steps=8000,
+        steps=11000,
         seconds=None,
         peak_rate=1e-3,
         floor_ratio=0.01,

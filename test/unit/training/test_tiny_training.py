@@ -15,7 +15,8 @@ from lawam_ros.model.facts import check_contract
 from lawam_ros.training import trainer
 from lawam_ros.training.metrics import read_metrics
 from lawam_ros.training.tiny_recipe import TinyRecipe, ways_to_say
-from lawam_ros.training.tiny_training import tiny_data, train_tiny
+from lawam_ros.training.tiny_run import tiny_data
+from lawam_ros.training.tiny_training import train_tiny
 
 TASK = "franka_pick_place"
 
