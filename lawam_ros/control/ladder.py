@@ -81,3 +81,23 @@ def climb(rung: Rung, event: Event, reason: str = "") -> Rung:
     if event == Event.HOLD and rung.state == State.HOLD and (rung.reason not in PASSING_REASONS or reason in PASSING_REASONS):
         return rung
     return Rung(state, reason)
+
+
+_AHEAD = {
+    State.HOLD: "braking on the path or at rest; until chunk_executor/reset no chunk moves the arm",
+    State.STOP: "braking as hard as the limits allow, then LATCHED until chunk_executor/reset",
+    State.LATCHED: "at rest until chunk_executor/reset",
+}
+
+
+def answer(rung: Rung) -> tuple[bool, str]:
+    """What somebody who asked for a hold or a stop is told: whether it is kept, and what happens. rung: after the request.
+
+    An inactive executor keeps no request: an activation would move the arm in spite of it.
+    """
+    if rung.state == State.INACTIVE:
+        return False, "INACTIVE: nothing moves, and nothing will before an activation, which this request does not hinder"
+    where = f"{rung.state}({rung.reason})"
+    if rung.reason == DEACTIVATING:
+        return True, f"{where}: braking, then INACTIVE"
+    return True, f"{where}: {_AHEAD[rung.state]}"

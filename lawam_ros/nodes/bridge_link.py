@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import numpy as np
 from rcl_interfaces.srv import GetParameters
-from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
@@ -20,7 +19,7 @@ from lawam_ros.control.controller_watch import ControllerWatch
 from lawam_ros.nodes import messages, qos
 from lawam_ros.nodes.calls import call_service
 from lawam_ros.nodes.inputs_node import inputs_node
-from lawam_ros.nodes.managed import InputMissing
+from lawam_ros.nodes.managed import InputMissing, ManagedNode
 from lawam_ros.nodes.own_thread import OwnThread
 
 _ASK_S = 1.0
@@ -31,7 +30,9 @@ _AGAIN_S = 0.05
 class BridgeLink:
     """tell: passes on what is heard, in the executor's own time."""
 
-    def __init__(self, owner: Node, contract: Contract, bridge: Bridge, tell: Callable[[Callable[[ControllerWatch], None]], None]) -> None:
+    def __init__(
+        self, owner: ManagedNode, contract: Contract, bridge: Bridge, tell: Callable[[Callable[[ControllerWatch], None]], None]
+    ) -> None:
         self._contract = contract
         self._bridge = bridge
         self._tell = tell
@@ -41,7 +42,7 @@ class BridgeLink:
         node = self._node = inputs_node(owner, "bridge")
         node.create_subscription(Bool, ACTIVE_TOPIC, self._on_active, qos.LATCHED)
         node.create_subscription(JointState, bridge.reference_topic, self._on_reference, qos.BEAT)
-        self._thread = OwnThread(node, "bridge-link")
+        self._thread = OwnThread(node, "bridge-link", owner.fail)
 
     def close(self) -> None:
         self._thread.close()

@@ -4,8 +4,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from rclpy.node import Node
-
 from lawam_ros.contract.bridge import MOCK, SDK, TOPICS, Bridge
 from lawam_ros.contract.controllers import check_controllers
 from lawam_ros.contract.errors import UserMistake
@@ -16,6 +14,7 @@ from lawam_ros.contract.robot import Drive, Robot
 from lawam_ros.control.described_limits import within_description
 from lawam_ros.nodes.bridge_link import BridgeLink
 from lawam_ros.nodes.gripper_actions import GripperWish
+from lawam_ros.nodes.managed import ManagedNode
 from lawam_ros.nodes.parameters import Parameter
 from lawam_ros.nodes.robot_interfaces import robot_interfaces
 from lawam_ros.nodes.robot_link import RobotLink, Tell
@@ -55,7 +54,7 @@ def joint_states_topics(robot: Robot, drive: Drive | None) -> tuple[str, ...]:
 
 
 def linked(
-    owner: Node, contract: Contract, drive: Drive, own_urdf: str, tell: Tell, wish: Callable[[], GripperWish | None]
+    owner: ManagedNode, contract: Contract, drive: Drive, own_urdf: str, tell: Tell, wish: Callable[[], GripperWish | None]
 ) -> tuple[RobotLink | BridgeLink, Robot]:
     """The link to the running driver or bridge, and the robot within the limits of its own description.
 

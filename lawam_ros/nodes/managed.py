@@ -89,6 +89,11 @@ class ManagedNode(LifecycleNode):
         options.setdefault("event_callbacks", self.mismatches.of_subscription(topic))
         return super().create_subscription(msg_type, topic, *arguments, **options)
 
+    def fail(self) -> None:
+        """A thread of this node has met an error that it cannot mend: stop in order, and end the process with exit code 1."""
+        self.exit_code = EXIT_CRITERION_MISSED
+        self.finished.set()
+
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         return self._transition("configure", self.setup, undo=self._release, configured=True, active=False)
 
@@ -154,8 +159,7 @@ class ManagedNode(LifecycleNode):
             if undo:
                 undo()
             if self._autostart_timer is not None:  # it would fail the same way every half second
-                self.exit_code = EXIT_CRITERION_MISSED
-                self.finished.set()
+                self.fail()
             return TransitionCallbackReturn.ERROR
         self._configured, self._active = configured, active
         return TransitionCallbackReturn.SUCCESS

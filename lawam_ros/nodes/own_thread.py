@@ -1,20 +1,24 @@
 """A node that is spun in a thread of its own, whatever the main spinner waits for."""
 
+import sys
 import threading
+import traceback
+from collections.abc import Callable
 
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
 
 class OwnThread:
     """Spins ``node`` from its construction until ``close``, which destroys the node too. Subscriptions may be made before and while."""
 
-    def __init__(self, node: Node, name: str) -> None:
-        """name: of the thread."""
+    def __init__(self, node: Node, name: str, failed: Callable[[], None]) -> None:
+        """name: of the thread. failed: told when a callback raises, after which nothing is heard any more: the process must end."""
         self.node = node
+        self._failed = failed
         self._executor = SingleThreadedExecutor(context=node.context)
         self._executor.add_node(node)
-        self._thread = threading.Thread(target=self._executor.spin, name=name, daemon=True)
+        self._thread = threading.Thread(target=self._spin, name=name, daemon=True)
         self._thread.start()
 
     def close(self, within_s: float = 1.0) -> None:
@@ -22,3 +26,12 @@ class OwnThread:
         self._executor.shutdown(timeout_sec=within_s)
         self._thread.join(timeout=within_s)
         self.node.destroy_node()
+
+    def _spin(self) -> None:
+        try:
+            self._executor.spin()
+        except ExternalShutdownException:
+            pass
+        except Exception:
+            traceback.print_exc(file=sys.stderr)
+            self._failed()

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from lifecycle_msgs.msg import State
-from rclpy.node import Node
 from rclpy.serialization import deserialize_message
 from std_msgs.msg import String
 
@@ -24,7 +23,7 @@ from lawam_ros.nodes import qos
 from lawam_ros.nodes.calls import call_action, call_service
 from lawam_ros.nodes.gripper_actions import GripperActions, GripperWish
 from lawam_ros.nodes.inputs_node import inputs_node
-from lawam_ros.nodes.managed import InputMissing
+from lawam_ros.nodes.managed import InputMissing, ManagedNode
 from lawam_ros.nodes.own_thread import OwnThread
 from lawam_ros.nodes.robot_interfaces import RobotInterfaces
 
@@ -42,7 +41,7 @@ class RobotLink:
 
     def __init__(
         self,
-        owner: Node,
+        owner: ManagedNode,
         interfaces: RobotInterfaces,
         robot: Robot,
         real: RealRobot,
@@ -67,7 +66,7 @@ class RobotLink:
         if real.output == TRAJECTORY_WINDOW:
             node.create_subscription(interfaces.controller_state, watch.controller_state, self._on_controller_state, qos.BEAT, raw=True)
         self._gripper = GripperActions(node, interfaces, real.gripper, robot.arms[0].gripper.opening_max_m, wish)
-        self._thread = OwnThread(node, "robot-link")
+        self._thread = OwnThread(node, "robot-link", owner.fail)
 
     def close(self) -> None:
         self._thread.close()

@@ -85,7 +85,7 @@ class SimNode(ManagedNode):
             self._owner = TimeOwner(self, inputs, latency_ns, robot.tick_period_ns, timeout_s)
         else:
             inputs.create_subscription(JointTrajectory, robot.sim_command_topic, self._on_command, qos.COMMAND)
-        self._inputs = OwnThread(inputs, "inputs")
+        self._inputs = OwnThread(inputs, "inputs", self.fail)
 
     def start(self) -> None:
         self._running.set()

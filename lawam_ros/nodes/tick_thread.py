@@ -44,6 +44,11 @@ class TickThread:
         self._running.clear()
         self._thread.join(timeout=1.0)
 
+    @property
+    def alive(self) -> bool:
+        """False from the tick that raised on, and once stopped."""
+        return self._thread.is_alive()
+
     def statistics(self) -> dict[str, object]:
         """Lateness and cost in microseconds over the last ticks."""
         lateness, cost = sorted(self._lateness_ns), sorted(self._cost_ns)

@@ -17,7 +17,7 @@ from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from lawam_ros.contract.bridge import ACTIVE_TOPIC, BACK_ENDS, MOCK, SDK
-from lawam_ros.contract.errors import EXIT_CRITERION_MISSED, LawamError, UserMistake
+from lawam_ros.contract.errors import LawamError, UserMistake
 from lawam_ros.contract.installation import refuse_ros_wheels
 from lawam_ros.contract.paths import urdf_dir
 from lawam_ros.contract.robot import Camera, Robot
@@ -80,7 +80,7 @@ class X1BridgeNode(ManagedNode):
         # A mock stands in for a robot, so it may hear what simulations say; a robot must not.
         self._command_topic = robot.sim_command_topic if kind == MOCK else robot.bridge.command_topic
         self._guard = BridgeGuard(robot, robot.bridge)
-        self._inputs = OwnThread(inputs_node(self), "inputs")
+        self._inputs = OwnThread(inputs_node(self), "inputs", self.fail)
         self._back_end = self._back_end_named(kind, robot, self._inputs.node)
         self._back_end.open()
         self._period_s = 1.0 / robot.bridge.rate_hz
@@ -92,7 +92,7 @@ class X1BridgeNode(ManagedNode):
         self.create_service(Trigger, "~/reset", self._on_reset)
         self._inputs.node.create_subscription(JointTrajectory, self._command_topic, self._on_command, qos.COMMAND)
         self._show_cameras(robot)
-        self._tick = TickThread(round(self._period_s * 1e9), self._cycle, self._cycle_failed)
+        self._tick = TickThread(round(self._period_s * 1e9), self._cycle, self.fail)
         self._tick.start()
 
     def start(self) -> None:
@@ -240,10 +240,6 @@ class X1BridgeNode(ManagedNode):
             reference_rad = self._guard.reference_rad
         if reference_rad is not None:
             self._reference.publish(reference_message(self._robot, reference_rad, self.get_clock().now().nanoseconds))
-
-    def _cycle_failed(self) -> None:
-        self.exit_code = EXIT_CRITERION_MISSED
-        self.finished.set()
 
     def _hung(self) -> str:
         age_s = time.monotonic() - self._cycled_s

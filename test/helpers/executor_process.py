@@ -102,7 +102,7 @@ class ExecutorProcess:
 
     @property
     def resting(self) -> bool:
-        return not np.any(self.commands[-1].velocities_rad_s)
+        return not self.commands or not np.any(self.commands[-1].velocities_rad_s)
 
     def said(self, node: str = "chunk_executor") -> str:
         """Newest message of a node in /diagnostics, empty before the first."""

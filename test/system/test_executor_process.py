@@ -147,6 +147,19 @@ def test_joint_states_of_another_time_stop_the_arm(ahead_s):
         assert arm.reason == "joint_states_lost" and arm.resting
 
 
+def test_hold_and_stop_say_what_comes_of_them():
+    with executor_process() as arm:
+        arm.client.configure_executor()
+        for service in ("hold", "stop"):
+            kept, answer = arm.client.trigger(f"chunk_executor/{service}")
+            assert not kept and answer.startswith("INACTIVE: nothing moves")
+        arm.move()
+        assert arm.client.trigger("chunk_executor/hold")[1].startswith("HOLD(requested): ")
+        assert arm.client.trigger("chunk_executor/stop")[1].startswith(("STOP(requested): ", "LATCHED(requested): "))
+        arm.wait(lambda: arm.state == "LATCHED", 1.0, "LATCHED")
+        assert arm.client.trigger("chunk_executor/hold") == (True, "LATCHED(requested): at rest until chunk_executor/reset")
+
+
 def test_simulated_time_without_a_clock_refuses_the_start():
     with executor_process(parameters=("use_sim_time:=true",)) as arm:
         arm.client.configure_executor()

@@ -1,6 +1,6 @@
 import pytest
 
-from lawam_ros.control.ladder import LATCHING_REASONS, PASSING_REASONS, TRANSITIONS, Event, Rung, State, climb
+from lawam_ros.control.ladder import LATCHING_REASONS, PASSING_REASONS, TRANSITIONS, Event, Rung, State, answer, climb
 
 
 def test_only_an_activation_leaves_inactive_and_only_reset_or_deactivation_leaves_latched():
@@ -33,3 +33,17 @@ def test_the_first_reason_stays_except_for_a_passing_one():
     latched = climb(stop, Event.STOPPED)
     assert latched == Rung(State.LATCHED, "estop")
     assert climb(latched, Event.RESET, "waiting_for_chunk") == Rung(State.HOLD, "waiting_for_chunk")
+
+
+def test_who_asks_for_a_hold_or_a_stop_hears_what_comes_of_it():
+    def asked(rung, event):
+        return answer(climb(rung, event, "requested"))
+
+    for event in (Event.HOLD, Event.STOP):
+        kept, sentence = asked(Rung(), event)
+        assert not kept and sentence.startswith("INACTIVE: nothing moves")
+        assert asked(Rung(State.LATCHED, "estop"), event) == (True, "LATCHED(estop): at rest until chunk_executor/reset")
+        assert asked(Rung(State.STOP, "estop"), event)[1].startswith("STOP(estop): braking as hard as the limits allow, then LATCHED")
+        assert asked(Rung(State.RUN), event)[1].startswith(f"{event.name}(requested): braking")
+    assert asked(Rung(State.HOLD, "waiting_for_chunk"), Event.HOLD)[1].startswith("HOLD(requested): ")
+    assert asked(Rung(State.HOLD, "deactivating"), Event.HOLD) == (True, "HOLD(deactivating): braking, then INACTIVE")

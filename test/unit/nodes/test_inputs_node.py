@@ -2,6 +2,7 @@
 
 import threading
 
+import pytest
 import rclpy
 from rclpy.context import Context
 
@@ -38,12 +39,26 @@ def test_a_node_in_a_thread_of_its_own_is_spun_until_it_is_closed():
     rclpy.init(context=context)
     try:
         node, spun = rclpy.create_node("inputs", context=context), threading.Event()
-        thread = OwnThread(node, "inputs under test")
+        thread = OwnThread(node, "inputs under test", lambda: pytest.fail("it failed"))
         node.create_timer(0.01, spun.set)  # made while it is spun
         assert spun.wait(10.0)
         thread.close()
         assert "inputs under test" not in [other.name for other in threading.enumerate()]
         spun.clear()
         assert not spun.wait(0.05)
+    finally:
+        rclpy.try_shutdown(context=context)
+
+
+def test_a_callback_that_raises_is_printed_and_told(capsys):
+    context = Context()
+    rclpy.init(context=context)
+    try:
+        node, failed = rclpy.create_node("inputs", context=context), threading.Event()
+        node.create_timer(0.01, lambda: {}["broken callback"])
+        thread = OwnThread(node, "inputs under test", failed.set)
+        assert failed.wait(10.0)
+        thread.close()
+        assert "broken callback" in capsys.readouterr().err
     finally:
         rclpy.try_shutdown(context=context)

@@ -178,7 +178,7 @@ def test_what_the_robot_was_told_is_published_with_every_cycle(hands):
 @pytest.fixture
 def link(hands):
     """Of an executor with the same contract."""
-    made = BridgeLink(hands.mine, load_contract(TASK, None, PATIENT.split(";")), ROBOT.bridge, lambda say: None)
+    made = BridgeLink(hands.node, load_contract(TASK, None, PATIENT.split(";")), ROBOT.bridge, lambda say: None)
     yield made
     made.close()
 
@@ -187,7 +187,7 @@ def test_the_executor_takes_no_other_back_end_and_no_other_contract(hands, link)
     link.check(("mock",))
     with pytest.raises(UserMistake, match="expected x1_bridge with back end sdk or topics, it has mock"):
         link.check(("sdk", "topics"))
-    other = BridgeLink(hands.mine, load_contract(TASK), ROBOT.bridge, lambda say: None)
+    other = BridgeLink(hands.node, load_contract(TASK), ROBOT.bridge, lambda say: None)
     try:
         with pytest.raises(UserMistake, match="expected x1_bridge with our task, robot and overrides, it has task:=x1_towel_fold"):
             other.check(("mock",))
