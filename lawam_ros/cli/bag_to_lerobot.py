@@ -2,14 +2,14 @@
 
 import queue
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lawam_ros.cli.frame_rows import chains_of, frame_rows, recorded_schema
+from lawam_ros.cli.frame_rows import EpisodeRows, chains_of, recorded_schema
 from lawam_ros.contract.errors import UserMistake
 from lawam_ros.contract.load import Contract
 from lawam_ros.contract.wire import BadMessage
@@ -24,7 +24,8 @@ from lawam_ros.data.statistics import PICTURE_STRIDE, PictureSums
 from lawam_ros.data.video import VideoWriter
 
 _MIN_FRAMES = 5
-_WAITING_PICTURES = 64
+WAITING_PICTURES = 16
+"""Of a camera, for its encoder."""
 
 
 class CameraFilm:
@@ -33,7 +34,7 @@ class CameraFilm:
     def __init__(self, path: Path, fps: int, lossless: bool) -> None:
         self.path, self._fps, self._lossless = path, fps, lossless
         self.sums = PictureSums()
-        self._pictures: queue.Queue[NDArray[np.uint8] | None] = queue.Queue(_WAITING_PICTURES)
+        self._pictures: queue.Queue[NDArray[np.uint8] | None] = queue.Queue(WAITING_PICTURES)
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._encode, daemon=True)
         self._thread.start()
@@ -67,7 +68,10 @@ class CameraFilm:
 
 
 class Conversion:
-    """Bags one after the other into one dataset; ``skipped`` names what was left out and why."""
+    """Bags one after the other into one dataset.
+
+    total_s: of the recordings so far, as they were cut. episode: what is being converted. skipped: what was left out and why.
+    """
 
     def __init__(
         self, contract: Contract, out: Path, recipe: Mapping[str, Any], cameras: Sequence[str], lossless: bool, resume: bool
@@ -80,10 +84,11 @@ class Conversion:
         modality["video"] = {name: entry for name, entry in modality["video"].items() if name in cameras}
         self.writer = LeRobotWriter(out, schema, modality, recipe, resume=resume)
         self._number = 0
+        self.total_s, self.episode = 0.0, ""
         self.skipped: list[tuple[str, str]] = []
 
-    def convert(self, bag: Bag, remap: Mapping[str, str], cut: str, pause_s: float) -> Iterator[tuple[str, float]]:
-        """Name and length in s of each demonstration, when it is done (or skipped, or there already)."""
+    def convert(self, bag: Bag, remap: Mapping[str, str], cut: str, pause_s: float) -> Iterator[float]:
+        """Seconds of the recording as they are done; episodes that are there already are done at once."""
         robot = self._contract.robot
         streams = bag_streams(bag.topics, robot, remap)
         run = read_run(bag, streams, robot)
@@ -91,46 +96,64 @@ class Conversion:
         spans = spans_of(bag, streams, run, cut, pause_s)
         if not spans:
             self.skipped.append((bag.path.name, "no time at which all cameras and joint states are there"))
+        self.total_s += sum((end_ns - start_ns) * 1e-9 for start_ns, end_ns in spans)
         for index, span in enumerate(spans):
-            name, number = f"{bag.path.name}#{index}", self._number
+            self.episode, number = f"{bag.path.name}#{index}", self._number
             self._number += 1
+            left_s = (span[1] - span[0]) * 1e-9
             if number not in self.writer.seeds:
-                self._one(bag, streams, run, span, name, number)
-            yield name, (span[1] - span[0]) * 1e-9
+                for period_s in self._one(bag, streams, run, span, number):
+                    yield min(period_s, left_s)
+                    left_s -= min(period_s, left_s)
+            yield left_s
 
-    def _one(self, bag: Bag, streams: BagStreams, run: RecordedRun, span: Span, name: str, number: int) -> None:
-        reader = BagFrames(bag, streams, self._contract.robot, span, self._contract.task.policy.action_hz)
+    def _one(self, bag: Bag, streams: BagStreams, run: RecordedRun, span: Span, number: int) -> Iterator[float]:
+        """The period of every frame when it is done."""
         paths = {camera: self.writer.staging_dir / f"{number}_{camera}.mp4" for camera in streams.cameras}
         films = {camera: CameraFilm(path, self._fps, self._lossless) for camera, path in paths.items()}
-        frames, fault = [], ""
+        rows = EpisodeRows(self._contract, self._chains, span[1])
         try:
-            for frame in reader:
-                for camera, message in frame.observation.images.items():
-                    films[camera].add(picture(bag.decode(message), self._contract.robot.camera(camera)))
-                frames.append(frame)
-        except BadMessage as error:
-            fault = str(error)
+            fault = yield from self._film(bag, streams, run, span, rows, films)
         finally:
             for film in films.values():
                 film.close()
-        fault = fault or reader.problem or ("" if len(frames) >= _MIN_FRAMES else f"{len(frames)} frames, expected at least {_MIN_FRAMES}")
-        try:
-            vectors = {} if fault else frame_rows(self._contract, self._chains, frames)
-        except KeyError as missing:
-            fault = f"joint {missing} is not in the joint states"
+        if not fault and rows.count < _MIN_FRAMES:
+            fault = f"{rows.count} frames, expected at least {_MIN_FRAMES}"
         if fault:
-            self.skipped.append((name, fault))
+            for path in paths.values():
+                path.unlink(missing_ok=True)
+            self.skipped.append((self.episode, fault))
             return
         self.writer.add(
             RecordedEpisode(
                 seed=number,
                 task=run.instruction(*span) or self._contract.task.instruction,
-                vectors=vectors,
+                vectors=rows.columns(),
                 videos={IMAGE_PREFIX + camera: film.path for camera, film in films.items()},
                 picture_statistics={IMAGE_PREFIX + camera: film.sums.as_mapping() for camera, film in films.items()},
-                notes={"source": name},
+                notes={"source": self.episode},
             )
         )
+
+    def _film(
+        self, bag: Bag, streams: BagStreams, run: RecordedRun, span: Span, rows: EpisodeRows, films: Mapping[str, CameraFilm]
+    ) -> Generator[float, None, str]:
+        """Frames into rows and films as they come; returns what is wrong with them."""
+        robot = self._contract.robot
+        reader = BagFrames(bag, streams, robot, run, span, self._contract.task.policy.action_hz)
+        try:
+            for frame in reader:
+                for known in rows.add(frame):
+                    for camera, message in known.observation.images.items():
+                        films[camera].add(picture(bag.decode(message), robot.camera(camera)))
+                    yield 1.0 / self._fps
+                if rows.complete:
+                    break
+        except BadMessage as error:
+            return str(error)
+        except KeyError as missing:
+            return f"joint {missing} is not in the joint states"
+        return reader.problem
 
 
 def cameras_of(bag: Bag, contract: Contract, remap: Mapping[str, str]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 from lawam_ros.contract.errors import EXIT_CRITERION_MISSED, EXIT_DONE, UserMistake
 
 CUTS = ("auto", "marks", "status", "pause", "whole")
+_BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of the recordings [{elapsed}<{remaining}{postfix}]"
 DESCRIPTION = """\
 BAG... --to lerobot-v3 cuts recordings into episodes and aligns them at the task's rate, with the code that aligns live observations.
 Damaged episodes are skipped and named. FOLDER --to bag writes the episodes of a LeRobot v3 folder as one bag each.
@@ -73,18 +74,19 @@ def _to_lerobot(args: argparse.Namespace) -> dict[str, Any]:
         "lossless": args.lossless,
     }
     conversion = Conversion(contract, args.out, recipe, cameras, args.lossless, args.resume)
-    seconds = 0.0
     try:
-        with tqdm(total=len(args.source), unit="bag", desc="convert") as progress:
+        with tqdm(total=0.0, desc="convert", bar_format=_BAR) as progress:
             for source in args.source:
                 with Bag(source) as bag:
-                    for name, length_s in conversion.convert(bag, remap, args.cut, args.pause_s):
-                        seconds += length_s
-                        progress.set_postfix(episode=name, converted=f"{seconds:.0f} s")
-                progress.update()
+                    for done_s in conversion.convert(bag, remap, args.cut, args.pause_s):
+                        progress.total = conversion.total_s
+                        progress.set_postfix_str(conversion.episode, refresh=False)
+                        progress.update(done_s)
     finally:
         conversion.writer.close()
-    return {"out": str(args.out), "episodes": conversion.writer.episodes, "seconds": round(seconds, 3), "skipped": conversion.skipped}
+    writer = conversion.writer
+    seconds = writer.frames / contract.task.policy.action_hz
+    return {"out": str(args.out), "episodes": writer.episodes, "seconds": round(seconds, 3), "skipped": conversion.skipped}
 
 
 def _to_bags(args: argparse.Namespace) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lawam_ros.cli.bag_to_lerobot import cameras_of
 from lawam_ros.cli.demo import make_folder
-from lawam_ros.cli.frame_rows import STAMP, chains_of, destinations, frame_rows
+from lawam_ros.cli.frame_rows import STAMP, EpisodeRows, chains_of
 from lawam_ros.cli.open_loop_pictures import Stretch, draw
 from lawam_ros.cli.run_figures import percentile
 from lawam_ros.contract.errors import EXIT_CRITERION_MISSED, EXIT_DONE, LawamError, UserMistake
@@ -29,7 +29,7 @@ from lawam_ros.data.bag_reader import Bag, BagMessage
 from lawam_ros.data.bag_streams import BagStreams, bag_streams, picture
 from lawam_ros.data.episode_schema import REFERENCE
 from lawam_ros.data.open_loop import ComparedChunk, component_errors, errors_mapping, errors_table, is_finite, position_better
-from lawam_ros.data.recorded_run import read_run
+from lawam_ros.data.recorded_run import RecordedRun, read_run
 from lawam_ros.data.replay_setup import contract_of, remap_rules, run_info_of
 from lawam_ros.observe.frame_stream import Frame
 from lawam_ros.policies.choose import RECORDED, check_checkpoint, choose_policy
@@ -43,9 +43,9 @@ _MOST_STRETCHES = 20
 
 @dataclass(frozen=True)
 class Watched:
-    """A stretch of a recording: its frames without their pictures, and what the policy answered, by number of the frame."""
+    """A stretch of a recording: its rows, and what the policy answered, by number of the frame."""
 
-    frames: Sequence[Frame[BagMessage]]
+    rows: EpisodeRows
     answers: Mapping[int, Inference]
 
 
@@ -59,46 +59,47 @@ class Onlooker:
         self.problems: list[str] = []
         self.chunk_ms: list[float] = []
 
-    def watch(self, span: Span, instruction: str) -> Iterator[Frame[BagMessage] | Watched]:
+    def watch(self, run: RecordedRun, span: Span, instruction: str) -> Iterator[Frame[BagMessage] | Watched]:
         """Every frame as it comes, and all of a stretch where it ends: at the end of the span or before a gap, behind which another begins.
 
         Raises KeyError for a joint of the robot file that is not measured.
         """
         for _ in range(_MOST_STRETCHES):
-            last_ns = yield from self._stretch(span, instruction)
+            last_ns = yield from self._stretch(run, span, instruction)
             if last_ns is None:
                 return
             span = (last_ns + 1, span[1])
         self.problems.append(f"more than {_MOST_STRETCHES} gaps; what follows is left out")
 
-    def _stretch(self, span: Span, instruction: str) -> Generator[Frame[BagMessage] | Watched, None, int | None]:
+    def _stretch(self, run: RecordedRun, span: Span, instruction: str) -> Generator[Frame[BagMessage] | Watched, None, int | None]:
         """Frames up to the first gap; returns the instant of the last one before it, None at the end of the span."""
-        reader = BagFrames(self._bag, self._streams, self._contract.robot, span, self._contract.task.policy.action_hz)
-        frames: list[Frame[BagMessage]] = []
+        reader = BagFrames(self._bag, self._streams, self._contract.robot, run, span, self._contract.task.policy.action_hz)
+        rows, last_ns = EpisodeRows(self._contract, self._chains, span[1]), span[0]
         answers: dict[int, Inference] = {}
         for frame in reader:
-            if len(frames) % self._stride == 0:
-                try:
-                    observation = self._observation(frame, instruction)
-                except BadMessage as error:
-                    self.problems.append(str(error))
-                else:
-                    began_s = time.monotonic()
-                    answers[len(frames)] = self._policy.look(observation, noise_seed(self._seed, observation.stamp_ns))
-                    self.chunk_ms.append((time.monotonic() - began_s) * 1e3)
-            frames.append(replace(frame, observation=replace(frame.observation, images={})))
-            yield frame
+            last_ns = frame.observation.stamp_ns
+            for index, known in enumerate(rows.add(frame), start=rows.count):
+                if index % self._stride == 0:
+                    try:
+                        observation = self._observation(known, instruction)
+                    except BadMessage as error:
+                        self.problems.append(str(error))
+                    else:
+                        began_s = time.monotonic()
+                        answers[index] = self._policy.look(observation, noise_seed(self._seed, observation.stamp_ns))
+                        self.chunk_ms.append((time.monotonic() - began_s) * 1e3)
+                yield known
+            if rows.complete:
+                break
         if reader.problem:
             self.problems.append(reader.problem)
-        yield Watched(frames, answers)
-        return frames[-1].observation.stamp_ns if reader.fault else None
+        yield Watched(rows, answers)
+        return last_ns if reader.fault else None
 
     def compared(self, watched: Watched) -> Stretch:
         """Chunks whose whole horizon lies in the stretch."""
-        rows = frame_rows(self._contract, self._chains, watched.frames)
-        commanded, wanted = rows[REFERENCE], rows[REFERENCE].copy()
-        for column in range(ABSOLUTE_WIDTH - 1, wanted.shape[1], ABSOLUTE_WIDTH):
-            wanted[:, column] = destinations(wanted[:, column])
+        rows, wanted = watched.rows.columns(), watched.rows.wanted()
+        commanded = rows[REFERENCE]
         elapsed_ns = rows[STAMP][:, 0] - rows[STAMP][0, 0]
         arms = [arm.name for arm in self._contract.robot.arms]
         track = Targets(tuple(f"{arm}/{part}" for arm in arms for part in CARTESIAN_COMPONENTS), wanted, elapsed_ns * 1e-9)
@@ -210,9 +211,9 @@ def _watch_all(onlooker: Onlooker, bag: Bag, contract: Contract, remap: Mapping[
         for span in spans:
             said = instruction or run.instruction(*span) or contract.task.instruction
             try:
-                for one in onlooker.watch(span, said):
+                for one in onlooker.watch(run, span, said):
                     if isinstance(one, Watched):
-                        stretches += [onlooker.compared(one)] if one.frames else []
+                        stretches += [onlooker.compared(one)] if one.rows.count else []
                     else:
                         progress.update()
             except KeyError as missing:

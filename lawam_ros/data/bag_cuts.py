@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 
 from lawam_ros.contract.errors import UserMistake
-from lawam_ros.data import cdr_stamp
 from lawam_ros.data.bag_reader import Bag
 from lawam_ros.data.bag_streams import BagStreams
 from lawam_ros.data.recorded_run import RecordedRun
@@ -24,7 +23,7 @@ def spans_of(bag: Bag, streams: BagStreams, run: RecordedRun, how: str, pause_s:
     if whole is None:
         return []
     if how in (AUTO, MARKS) and streams.episodes is not None:
-        marks = [(_stamp(bag, streams, message.received_ns), bag.decode(message).data) for message in bag.messages({streams.episodes.name})]
+        marks = [(run.stamp_when(message.received_ns), bag.decode(message).data) for message in bag.messages({streams.episodes.name})]
         return marked_spans(marks, whole)
     if how == MARKS:
         raise UserMistake("--cut marks: expected the topic lawam/episode in the bag, found none; record with recorder/start_episode")
@@ -78,14 +77,3 @@ def _positions(bag: Bag, streams: BagStreams) -> list[tuple[int, Sequence[float]
         if not found or (stamp_ns > found[-1][0] and len(decoded.position) == len(found[-1][1])):
             found.append((stamp_ns, [float(value) for value in decoded.position]))
     return found
-
-
-def _stamp(bag: Bag, streams: BagStreams, received_ns: int) -> int:
-    """Instant of the newest joint states received by then: marks have no stamp, and received is not measured (in lock step, not at all)."""
-    assert streams.joint_states is not None
-    newest = 0
-    for message in bag.messages({streams.joint_states.name}):
-        if message.received_ns > received_ns:
-            break
-        newest = cdr_stamp.stamp_ns(message.raw)
-    return newest

@@ -62,12 +62,15 @@ class Bag:
     def close(self) -> None:
         self._stack.close()
 
-    def messages(self, topics: Collection[str] | None = None) -> Iterator[BagMessage]:
-        """Messages of these topics (default: all) as received. Ends early where the file is damaged, and says so in ``problems``."""
+    def messages(self, topics: Collection[str] | None = None, since_ns: int | None = None) -> Iterator[BagMessage]:
+        """Messages of these topics (default: all) as received, from ``since_ns`` on.
+
+        Ends early where the file is damaged, and says so in ``problems``.
+        """
         for part in self._parts:
             count = 0
             try:
-                for message in part.messages(topics):
+                for message in part.messages(topics, since_ns):
                     yield message
                     count += 1
             except Exception as error:  # the libraries fail in many ways on damaged bytes; what came before them is good
@@ -133,10 +136,10 @@ class _Indexed:
             if one.msgdef.format is not MessageDefinitionFormat.NONE
         ]
 
-    def messages(self, topics: Collection[str] | None) -> Iterator[BagMessage]:
+    def messages(self, topics: Collection[str] | None, since_ns: int | None) -> Iterator[BagMessage]:
         wanted = [one for one in self._reader.connections if topics is None or one.topic in topics]
         if wanted:
-            for connection, received_ns, raw in self._reader.messages(wanted):
+            for connection, received_ns, raw in self._reader.messages(wanted, start=since_ns):
                 yield BagMessage(connection.topic, connection.msgtype, received_ns, bytes(raw))
 
 
@@ -159,9 +162,9 @@ class _Streamed:
         self.topics = [Topic(topic, type_name, count) for (topic, type_name), count in counts.items()]
         self.definitions = [(name, schema.encoding != "ros2msg", schema.data.decode(errors="replace")) for name, schema in schemas.items()]
 
-    def messages(self, topics: Collection[str] | None) -> Iterator[BagMessage]:
+    def messages(self, topics: Collection[str] | None, since_ns: int | None) -> Iterator[BagMessage]:
         for channel, schema, message in self._records():
-            if topics is None or channel.topic in topics:
+            if (topics is None or channel.topic in topics) and (since_ns is None or message.log_time >= since_ns):
                 yield BagMessage(channel.topic, schema.name, message.log_time, message.data)
 
     def _records(self) -> Iterator[tuple[Channel, Schema, Message]]:

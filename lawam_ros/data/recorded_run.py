@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,8 @@ from lawam_ros.data.bag_streams import BagStreams
 
 JOINT_STATES = "joint_states"
 _BACK_NS = 500_000_000
+_LATE_NS = 2_000_000_000
+"""How much later than images of the same instant joint states may have been recorded."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class RecordedRun:
 
     info: content of lawam/run_info, empty where the bag has none. stamps: input stream (camera names, JOINT_STATES) -> instants measured
     at (camera latencies subtracted), rising. commands: set-points while the executor was active. chunk_ms: median time of an inference, as
-    the policy reported it. problems: in words.
+    the policy reported it. problems: in words. joints_received_ns: when the joint states of ``stamps`` were received, by the recorder's
+    clock, which in lock step is not that of the stamps.
     """
 
     info: Mapping[str, Any]
@@ -43,6 +46,7 @@ class RecordedRun:
     statuses: tuple[ExecutorStatus, ...]
     chunk_ms: float | None
     problems: tuple[str, ...]
+    joints_received_ns: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     @property
     def span_ns(self) -> tuple[int, int] | None:
@@ -54,6 +58,17 @@ class RecordedRun:
     def instruction(self, start_ns: int, end_ns: int) -> str:
         """The first one that the executor told between two instants, empty where it told none."""
         return next((s.instruction for s in self.statuses if start_ns <= s.stamp_ns <= end_ns and s.instruction), "")
+
+    def stamp_when(self, received_ns: int) -> int:
+        """Instant of the newest joint states received by then, 0 before the first: what has no stamp of its own happened there."""
+        later = np.flatnonzero(self.joints_received_ns > received_ns)
+        count = int(later[0]) if len(later) else len(self.joints_received_ns)
+        return int(self.stamps[JOINT_STATES][count - 1]) if count else 0
+
+    def received_since(self, stamp_ns: int) -> int | None:
+        """Nothing of this instant or later was received before, None where that is not known."""
+        first = int(np.searchsorted(self.stamps[JOINT_STATES], stamp_ns))
+        return int(self.joints_received_ns[first:].min()) - _LATE_NS if first < len(self.joints_received_ns) else None
 
 
 class InputStamps:
@@ -110,12 +125,15 @@ def read_run(bag: Bag, streams: BagStreams, robot: Robot) -> RecordedRun:
     statuses: dict[tuple[int, str, str, int, str], ExecutorStatus] = {}
     info: dict[str, Any] = {}
     chunk_ms: list[float] = []
+    joints_received_ns: list[int] = []
     bad: Counter[str] = Counter()
     set_points = streams.command or streams.reference
     wanted = [streams.chunks, set_points, streams.status, streams.run_info, streams.diagnostics]
     for message in bag.messages({*inputs, *(topic.name for topic in wanted if topic)}):
         if message.topic in inputs:
-            inputs[message.topic][1].take(message.raw)
+            stream, judge = inputs[message.topic]
+            if judge.take(message.raw) is not None and stream == JOINT_STATES:
+                joints_received_ns.append(message.received_ns)
             continue
         try:
             if _is(message, streams.chunks):
@@ -144,6 +162,7 @@ def read_run(bag: Bag, streams: BagStreams, robot: Robot) -> RecordedRun:
         statuses=tuple(sorted(statuses.values(), key=lambda status: status.stamp_ns)),
         chunk_ms=chunk_ms[-1] if chunk_ms else None,
         problems=tuple(problems),
+        joints_received_ns=np.array(joints_received_ns, dtype=np.int64),
     )
 
 

@@ -1,7 +1,7 @@
 """Frames at a constant rate out of streams with stamps of their own: what a dataset holds, the same live and from a bag.
 
 A tick half a period after each nominal frame takes what was newest by then; a message stamped at the tick itself counts. A tick is taken
-when every stream has gone past it, so that it does not matter which message came first.
+when every stream has gone past it, so that it matters neither which message came first nor where a recording ends.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +14,8 @@ from lawam_ros.observe.alignment import Aligned, ImageT, NotAligned, align, pose
 from lawam_ros.observe.timed_buffer import TimedBuffer
 
 _KEPT = 1000
+SILENT_NS = 2_000_000_000
+"""A stream that is so far behind another one is no longer waited for."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,10 @@ class FrameStream(Generic[ImageT]):
         if arms:
             self._waiting["openings", ""] = []
         self._first_ns: int | None = None
+        self._last_image_ns = 0
         self._ticks = 0
+        self.tick_ns = 0
+        """Instant of the tick that was taken last."""
         self.frames = 0
         self.fault = ""
         """Why there is no frame at a tick after the first frame; there are no more then."""
@@ -61,6 +66,7 @@ class FrameStream(Generic[ImageT]):
     def image(self, camera: str, exposure_ns: int, image: ImageT) -> None:
         if camera == self._primary and self._first_ns is None:
             self._first_ns = exposure_ns
+        self._last_image_ns = max(self._last_image_ns, exposure_ns)
         self._waiting["image", camera].append((exposure_ns, image))
 
     def joints(self, stamp_ns: int, positions: Mapping[str, float]) -> None:
@@ -72,27 +78,47 @@ class FrameStream(Generic[ImageT]):
     def openings(self, stamp_ns: int, opening_m: Mapping[str, float]) -> None:
         self._waiting["openings", ""].append((stamp_ns, opening_m))
 
-    def ready(self, ended: bool = False) -> Iterator[Frame[ImageT]]:
-        """Frames that nothing still to come can change. ended: nothing more comes; ticks up to the last image are taken."""
-        while not self.fault and (tick_ns := self._due(ended)) is not None:
-            self._ticks += 1
-            self._take_over(tick_ns)
-            found = self._frame(tick_ns)
-            if isinstance(found, Frame):
+    def ready(self) -> Iterator[Frame[ImageT]]:
+        """Frames that nothing still to come can change."""
+        while not self.fault and (tick_ns := self._due()) is not None:
+            frame = self._taken(tick_ns)
+            if frame is not None:
                 self.frames += 1
-                yield found
-            elif self.frames:
-                self.fault = f"{(tick_ns - (self._first_ns or 0)) * 1e-9:.2f} s after its first image, {found.stream}: {found.reason}"
+                yield frame
 
-    def _due(self, ended: bool) -> int | None:
+    def end(self) -> None:
+        """Nothing more comes. Ticks that are left give no frames, because what was still to come could have changed them; but where a
+        stream had fallen silent before the last image, that is a fault."""
+        while self.frames and not self.fault and (tick_ns := self._next_tick_ns()) <= self._last_image_ns:
+            self._taken(tick_ns)
+
+    def _next_tick_ns(self) -> int:
+        return (self._first_ns or 0) + round((self._ticks + 0.5) * self._period_ns)
+
+    def _due(self) -> int | None:
         if self._first_ns is None:
             return None
-        tick_ns = self._first_ns + round((self._ticks + 0.5) * self._period_ns)
-        newest = [waiting[-1][0] if waiting else None for waiting in self._waiting.values()]
-        if ended:
-            last = [waiting[-1][0] for (kind, _), waiting in self._waiting.items() if kind == "image" and waiting]
-            return tick_ns if last and tick_ns <= max(last) + self._period_ns else None
-        return tick_ns if all(stamp is not None and stamp > tick_ns for stamp in newest) else None
+        tick_ns = self._next_tick_ns()
+        newest = [waiting[-1][0] if waiting else 0 for waiting in self._waiting.values()]
+        return tick_ns if min(newest) > tick_ns or max(newest) > tick_ns + SILENT_NS else None
+
+    def _taken(self, tick_ns: int) -> Frame[ImageT] | None:
+        self._ticks += 1
+        self.tick_ns = tick_ns
+        self._take_over(tick_ns)
+        found = self._frame(tick_ns)
+        self._forget()
+        if isinstance(found, Frame):
+            return found
+        if self.frames:
+            self.fault = f"{(tick_ns - (self._first_ns or 0)) * 1e-9:.2f} s after its first image, {found.stream}: {found.reason}"
+        return None
+
+    def _forget(self) -> None:
+        """No frame to come is older than the newest image of the camera that is furthest behind."""
+        newest = [sample.stamp_ns for sample in (buffer.newest() for buffer in self._images.values()) if sample is not None]
+        for buffer in self._images.values() if newest else ():
+            buffer.forget_before(min(newest))
 
     def _take_over(self, tick_ns: int) -> None:
         for (kind, name), waiting in self._waiting.items():

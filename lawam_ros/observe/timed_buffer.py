@@ -55,6 +55,12 @@ class TimedBuffer(Generic[T]):
                 after = sample
             return None
 
+    def forget_before(self, stamp_ns: int) -> None:
+        """Drop what ``newest_until`` gives for no instant from ``stamp_ns`` on."""
+        with self._lock:
+            while len(self._samples) > 1 and self._samples[1].stamp_ns <= stamp_ns:
+                self._samples.popleft()
+
     def clear(self) -> None:
         with self._lock:
             self._samples.clear()
