@@ -1,6 +1,6 @@
-"""A replay held against a recording: chunks, commands and stops within stated tolerances."""
+"""A replay held against a recording: chunks, commands, holds and stops within stated tolerances."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,12 +12,14 @@ from lawam_ros.contract.records import ActionChunk, JointCommand
 from lawam_ros.contract.rotations import quat_inverse, quat_multiply, quat_normalise, rotvec_from_quat
 
 Array = NDArray[np.float64]
-Stop = tuple[int, str]
+Halt = tuple[int, str]
 """Stamp in ns and reason."""
 
 POSITION, ANGLE, GRIPPER, JOINTS = "position", "orientation", "gripper", "joints"
 _QUATERNION = ("qx", "qy", "qz", "qw")
 _AXES = ("x", "y", "z")
+_SAME_USE_NS = 20_000_000
+"""A chunk used so much earlier or later still leads to the same commands, within the tolerance for them."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,16 @@ class Tolerances:
 
 @dataclass(frozen=True)
 class Replayed:
-    """What a run of the nodes came to, recorded or replayed; stamps in ns of the recording's time. commands: one sequence per episode."""
+    """What a run of the nodes came to, recorded or replayed; stamps in ns of the recording's time.
+
+    commands: one sequence per episode. uses: observation of a chunk -> first command that came of it. chunk_ms: median of an inference.
+    """
 
     chunks: Sequence[ActionChunk]
     commands: Sequence[Sequence[JointCommand]]
-    stops: Sequence[Stop]
+    holds: Sequence[Halt]
+    stops: Sequence[Halt]
+    uses: Mapping[int, int]
     chunk_ms: float | None
 
     @property
@@ -74,16 +81,33 @@ class Comparison:
         return {"good": self.good, "rows": [asdict(row) for row in self.rows]}
 
 
-def compare(recorded: Replayed, replayed: Replayed, tolerances: Tolerances, with_commands: bool) -> Comparison:
-    """with_commands: whether the commands are of the same instants, so that they can be held against each other."""
+def compare(recorded: Replayed, replayed: Replayed, tolerances: Tolerances, with_commands: bool, in_step: bool) -> Comparison:
+    """with_commands: whether the commands are of the same instants, so that they can be held against each other.
+
+    in_step: recorded and replayed in lock step. Otherwise commands are compared until a chunk was not used when the recorded one was, and
+    holds, which a chunk that is late for a moment brings about, are told and not judged.
+    """
     rows = _chunk_rows(recorded.chunks, replayed.chunks, tolerances)
     if with_commands and any(recorded.commands):
-        rows.append(_command_row(recorded.commands, replayed.commands, tolerances.command_rad))
-    rows.append(_stop_row(recorded.stops, replayed.stops, tolerances.stop_s))
+        apart_ns = [] if in_step else used_apart_ns(recorded, replayed)
+        rows.append(_command_row(recorded.commands, replayed.commands, tolerances.command_rad, apart_ns))
+    rows.append(_halt_row("holds", recorded.holds, replayed.holds, tolerances.stop_s if in_step else None))
+    rows.append(_halt_row("stops", recorded.stops, replayed.stops, tolerances.stop_s))
     for name, chunk_ms in (("inference, recorded", recorded.chunk_ms), ("inference, replayed", replayed.chunk_ms)):
         if chunk_ms is not None:
             rows.append(Row(name, "median", round(chunk_ms, 1), None, "ms", True))
     return Comparison(tuple(rows))
+
+
+def used_apart_ns(recorded: Replayed, replayed: Replayed) -> list[int]:
+    """Instants from which the commands go ways of their own until the episode ends: a chunk was used by one of the two alone, or by one
+    earlier than by the other. The joints' limits and the pace of a plan make up for no lead, so that the ways do not meet again."""
+    apart = []
+    for observation_ns in recorded.uses.keys() | replayed.uses.keys():
+        used = [run.uses[observation_ns] for run in (recorded, replayed) if observation_ns in run.uses]
+        if len(used) < 2 or abs(used[1] - used[0]) > _SAME_USE_NS:
+            apart.append(min(used))
+    return sorted(apart)
 
 
 def chunk_deviation(expected: ActionChunk, got: ActionChunk) -> dict[str, Array]:
@@ -138,19 +162,24 @@ def _chunk_rows(recorded: Sequence[ActionChunk], replayed: Sequence[ActionChunk]
     return rows
 
 
-def _command_row(recorded: Sequence[Sequence[JointCommand]], replayed: Sequence[Sequence[JointCommand]], allowed_rad: float) -> Row:
+def _command_row(
+    recorded: Sequence[Sequence[JointCommand]], replayed: Sequence[Sequence[JointCommand]], allowed_rad: float, apart_ns: Sequence[int]
+) -> Row:
+    """apart_ns: instants from which the commands of an episode are not compared."""
     worst, compared, identical = 0.0, 0, [len(episode) for episode in recorded] == [len(episode) for episode in replayed]
     for expected, got in zip(recorded, replayed, strict=False):
         if not expected or not got:
             continue
         stamps, positions = _track(expected)
         at, reached = _track(got)
-        inside = (at >= stamps[0]) & (at <= stamps[-1])
+        until_ns = next((instant for instant in apart_ns if instant >= stamps[0]), stamps[-1] + 1)
+        inside = (at >= stamps[0]) & (at <= stamps[-1]) & (at < until_ns)
         columns = [np.interp(at[inside], stamps, positions[:, i]) for i in range(positions.shape[1])]
         deviation = np.abs(np.column_stack(columns) - reached[inside])
         worst, compared = max(worst, float(deviation.max(initial=0.0))), compared + len(deviation)
         identical = identical and deviation.size > 0 and not deviation.any()
-    count = f"{compared}, identical" if identical else str(compared)
+    possible = sum(map(len, replayed))
+    count = f"{compared}, identical" if identical else f"{compared} of {possible}" if apart_ns else str(compared)
     return Row("commands", count, worst, allowed_rad, "rad", compared > 0 and bool(worst <= allowed_rad))
 
 
@@ -158,16 +187,16 @@ def _track(commands: Sequence[JointCommand]) -> tuple[NDArray[np.int64], Array]:
     return np.array([command.stamp_ns for command in commands]), np.array([command.positions_rad for command in commands])
 
 
-def _stop_row(recorded: Sequence[Stop], replayed: Sequence[Stop], allowed_s: float) -> Row:
-    reasons = [[reason for _, reason in stops] for stops in (recorded, replayed)]
-    apart_s = [abs(a - b) * 1e-9 for (a, _), (b, _) in zip(recorded, replayed, strict=False)]
-    worst_s = max(apart_s, default=0.0)
+def _halt_row(name: str, recorded: Sequence[Halt], replayed: Sequence[Halt], allowed_s: float | None) -> Row:
+    """allowed_s: how far apart in time two that belong together may be; None where nothing is judged."""
+    reasons = [[reason for _, reason in halts] for halts in (recorded, replayed)]
     if reasons[0] != reasons[1]:
         told = f"expected {', '.join(reasons[0]) or 'none'}; got {', '.join(reasons[1]) or 'none'}"
-        return Row("stops", told, None, None, "", False)
-    return Row(
-        "stops", ", ".join(reasons[0]) or "none", worst_s if recorded else None, allowed_s if recorded else None, "s", worst_s <= allowed_s
-    )
+        return Row(name, told, None, None, "", allowed_s is None)
+    if not recorded:
+        return Row(name, "none", None, None, "", True)
+    worst_s = max(abs(a - b) * 1e-9 for (a, _), (b, _) in zip(recorded, replayed, strict=True))
+    return Row(name, ", ".join(reasons[0]), worst_s, allowed_s, "s", allowed_s is None or worst_s <= allowed_s)
 
 
 def table(comparison: Comparison) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lawam_ros.contract.records import ActionChunk
 from lawam_ros.contract.wire import ExecutorStatus
 from lawam_ros.data.recorded_run import JOINT_STATES, RecordedRun
 
@@ -26,23 +27,25 @@ class OperatorEvent:
 
 @dataclass(frozen=True)
 class Episode:
-    """From the activation of the executor to its deactivation, or the end of what was recorded. latched: reasons and when."""
+    """From the activation of the executor to its deactivation, or the end of what was recorded. holds, stops: when and why."""
 
     start_ns: int
     end_ns: int
     instruction: str
     events: tuple[OperatorEvent, ...]
+    holds: tuple[tuple[int, str], ...]
     stops: tuple[tuple[int, str], ...]
 
 
 @dataclass(frozen=True)
 class Look:
     """frame_ns: instant of the primary frame with which the recorded policy had everything of observation_ns; due_ns: when the last of it
-    was there."""
+    was there; used_ns: first command that came of it, None where its chunk was not taken."""
 
     frame_ns: int
     observation_ns: int
     due_ns: int
+    used_ns: int | None
 
 
 def episodes_of(run: RecordedRun) -> list[Episode]:
@@ -62,6 +65,7 @@ def looks_of(run: RecordedRun, primary: str) -> list[Look]:
     """
     frames = run.stamps.get(primary, np.zeros(0, dtype=np.int64))
     cameras = [stamps for name, stamps in run.stamps.items() if name != JOINT_STATES]
+    uses = first_uses(run.chunks, run.statuses)
     looks = []
     for observation_ns in sorted({chunk.stamp_ns for chunk in run.chunks}):
         after = [int(np.searchsorted(stamps, observation_ns)) for stamps in run.stamps.values()]
@@ -71,7 +75,8 @@ def looks_of(run: RecordedRun, primary: str) -> list[Look]:
         if run.info.get("lockstep") and any(int(stamps[np.searchsorted(stamps, observation_ns)]) > frame_ns for stamps in cameras):
             continue  # the recording lost an image: the policy would answer of another instant, and time would wait for this one
         all_there_ns = max(int(stamps[index]) for index, stamps in zip(after, run.stamps.values(), strict=True))
-        looks.append(Look(frame_ns, observation_ns, frame_ns if run.info.get("lockstep") else all_there_ns))
+        due_ns = frame_ns if run.info.get("lockstep") else all_there_ns
+        looks.append(Look(frame_ns, observation_ns, due_ns, uses.get(observation_ns)))
     return looks
 
 
@@ -84,6 +89,27 @@ def gaps_of(run: RecordedRun, episodes: Sequence[Episode]) -> list[str]:
         if silences and max(silences) > GAP_NS:
             found.append(f"{name}: nothing for {max(silences) * 1e-9:.2f} s within an episode")
     return found
+
+
+def first_uses(chunks: Iterable[ActionChunk], statuses: Iterable[ExecutorStatus]) -> dict[int, int]:
+    """Stamp of an observation -> stamp of the first command that came of its chunk, for the chunks that were taken."""
+    told: dict[tuple[int, int], int] = {}
+    for status in statuses:
+        told.setdefault((status.epoch, status.accepted_sequence), status.stamp_ns)
+    keys = {chunk.stamp_ns: (chunk.epoch, chunk.sequence) for chunk in chunks}
+    return {stamp_ns: told[key] for stamp_ns, key in keys.items() if key in told}
+
+
+def holds_of(statuses: Iterable[ExecutorStatus]) -> list[tuple[int, str]]:
+    """When and why the executor held: one entry per reason it went on to, the waiting for a first chunk left out."""
+    holds: list[tuple[int, str]] = []
+    before = ("HOLD", "waiting_for_chunk")
+    for status in statuses:
+        now = (status.state, status.reason)
+        if status.state == "HOLD" and now != before:
+            holds.append((status.stamp_ns, status.reason))
+        before = now
+    return holds
 
 
 def stops_of(statuses: Iterable[ExecutorStatus]) -> list[tuple[int, str]]:
@@ -124,7 +150,7 @@ def _episode(statuses: Sequence[ExecutorStatus], start_ns: int, end_ns: int) -> 
     if within and within[-1].reason == "deactivating":
         within = [status for status in within if status.reason != "deactivating"]
     instruction = within[0].instruction if within else ""
-    return Episode(start_ns, end_ns, instruction, tuple(_events(within)), tuple(stops_of(within)))
+    return Episode(start_ns, end_ns, instruction, tuple(_events(within)), tuple(holds_of(within)), tuple(stops_of(within)))
 
 
 def _events(statuses: Sequence[ExecutorStatus]) -> list[OperatorEvent]:

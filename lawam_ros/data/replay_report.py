@@ -6,7 +6,7 @@ from typing import Any
 
 from lawam_ros.data.recorded_run import RecordedRun
 from lawam_ros.data.replay_comparison import Comparison, Replayed, table
-from lawam_ros.data.replay_plan import Episode, Look
+from lawam_ros.data.replay_plan import Episode, Look, first_uses
 
 
 @dataclass(frozen=True)
@@ -66,5 +66,11 @@ def recorded_results(run: RecordedRun, episodes: Sequence[Episode], looks: Seque
         for chunk in run.chunks
         if chunk.stamp_ns in whole and any(e.start_ns < chunk.stamp_ns and chunk.stamp_ns + latency_ns < e.end_ns for e in episodes)
     ]
-    commands = [[command for command in run.commands if e.start_ns < command.stamp_ns < e.end_ns] for e in episodes]
-    return Replayed(chunks, commands, [stop for episode in episodes for stop in episode.stops], run.chunk_ms)
+    return Replayed(
+        chunks=chunks,
+        commands=[[command for command in run.commands if e.start_ns < command.stamp_ns < e.end_ns] for e in episodes],
+        holds=[hold for episode in episodes for hold in episode.holds],
+        stops=[stop for episode in episodes for stop in episode.stops],
+        uses=first_uses(run.chunks, run.statuses),
+        chunk_ms=run.chunk_ms,
+    )

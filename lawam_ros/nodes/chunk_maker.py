@@ -14,6 +14,7 @@ from lawam_ros.control.measured import robot_state
 from lawam_ros.nodes.camera_input import CameraInputs
 from lawam_ros.nodes.commanded_rows import CommandedRows
 from lawam_ros.nodes.images import ImageMessage
+from lawam_ros.nodes.replay_inputs import PlannedLook
 from lawam_ros.nodes.status import ExecutorStatus
 from lawam_ros.observe.alignment import Aligned
 from lawam_ros.policies.committed import Committed, DelayEstimate, committed_of, delay_steps, runs
@@ -22,6 +23,7 @@ from lawam_ros.policies.noise import noise_seed
 from lawam_ros.policies.step_times import StepClock, StepTimes, quantiles
 
 _REFERENCE_WAIT_S = 0.1
+_READY_WAIT_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,8 @@ class ChunkMaker:
         self.missing = ""
         """Why the last ``make`` gave nothing."""
         self.steps = StepTimes()
-        self.recorded_ns: Mapping[int, int] = {}
-        """In a replay: instants of observations as published -> as recorded, which noise and recorded chunks go by."""
+        self.planned: Mapping[int, PlannedLook] = {}
+        """In a replay: instant of an observation as published -> what is known of it; noise and recorded chunks go by the recorded one."""
 
     def report(self) -> dict[str, object]:
         """For /diagnostics: the delay a chunk is conditioned on, the kind of its prefix, and the steps from exposure to command."""
@@ -98,13 +100,16 @@ class ChunkMaker:
         clock.done("preparation", self._now_ns())
         committed = self._committed(aligned.stamp_ns, status)
         clock.done("reference", self._now_ns())
-        recorded_ns = self.recorded_ns.get(aligned.stamp_ns, aligned.stamp_ns)
+        planned = self.planned.get(aligned.stamp_ns)
+        recorded_ns = aligned.stamp_ns if planned is None else planned.recorded_ns
         seed = noise_seed(self._settings.seed, recorded_ns)
         inference = self._policy.look(replace(observation, stamp_ns=recorded_ns), seed, committed)
         subgoal = None if inference.subgoal is None else replace(inference.subgoal, stamp_ns=observation.stamp_ns)
         self._chunk_ms.append((time.monotonic() - began_s) * 1e3)
         if self._settings.added_delay_s > 0.0 and self._settings.stepped_latency_s is None:
             time.sleep(self._settings.added_delay_s)
+        if planned is not None:
+            time.sleep(min(max(0.0, (planned.ready_ns - self._now_ns()) * 1e-9), _READY_WAIT_S))
         clock.done("model", self._now_ns())
         reference = committed.reference if committed is not None else self._reference_at(aligned.stamp_ns)
         clock.done("reference", self._now_ns())

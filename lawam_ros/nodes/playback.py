@@ -24,8 +24,8 @@ class Playback(Protocol):
     def wait(self) -> None:
         """One round of waiting for somebody within an episode; in lock step time stands meanwhile."""
 
-    def begin(self, now_ns: int) -> None:
-        """The executor is active: time starts to pass at ``now_ns``."""
+    def begin(self, now_ns: int, messages: list[TimedMessage]) -> None:
+        """The executor is active: time starts to pass at ``now_ns``. messages: those of ``stand``, commands of later instants included."""
 
     def go(self, now_ns: int, messages: list[TimedMessage]) -> None:
         """Publish what is due at ``now_ns``; returns when time may go on."""
@@ -65,7 +65,7 @@ class SteppedPlayback:
         assert self._step_ns is not None
         self._owner.stand(self._step_ns, self._newest, self._publish_all)
 
-    def begin(self, now_ns: int) -> None:
+    def begin(self, now_ns: int, messages: list[TimedMessage]) -> None:
         """Time goes on from where it stood."""
 
     def go(self, now_ns: int, messages: list[TimedMessage]) -> None:
@@ -107,16 +107,19 @@ class WallPlayback:
 
     def stand(self, now_ns: int, messages: list[TimedMessage]) -> None:
         self._from_ns, self._to_ns = now_ns, self._ros_now_ns()
-        newest = {message.stream: message for message in messages}
+        newest = {message.stream: message for message in messages if message.stamp_ns <= now_ns}
         for message in newest.values():
-            self._publish(message, self.published(message.stamp_ns) if message.stamp_ns > now_ns else self._to_ns)
+            self._publish(message, self._to_ns)
         time.sleep(self._period_s)
 
     def wait(self) -> None:
         time.sleep(self._period_s)
 
-    def begin(self, now_ns: int) -> None:
+    def begin(self, now_ns: int, messages: list[TimedMessage]) -> None:
         self._from_ns, self._to_ns, self._started_s = now_ns, self._ros_now_ns(), time.monotonic()
+        for message in messages:
+            if message.stamp_ns > now_ns:
+                self._publish(message, self.published(message.stamp_ns))
 
     def go(self, now_ns: int, messages: list[TimedMessage]) -> None:
         late_s = time.monotonic() - self._started_s - (now_ns - self._from_ns) * 1e-9 / self._rate

@@ -20,13 +20,26 @@ from std_msgs.msg import Bool, String
 from trajectory_msgs.msg import JointTrajectory
 
 from lawam_ros.contract.errors import EXIT_CRITERION_MISSED, EXIT_DONE, EnvironmentLacks, LawamError, UserMistake
-from lawam_ros.contract.records import JointCommand
+from lawam_ros.contract.records import ActionChunk, JointCommand
 from lawam_ros.data import cdr_stamp
 from lawam_ros.data.bag_reader import Bag
 from lawam_ros.data.bag_streams import BagStreams, bag_streams
 from lawam_ros.data.recorded_run import JOINT_STATES, RecordedRun, read_run
-from lawam_ros.data.replay_comparison import Comparison, Replayed, Row, Tolerances, compare
-from lawam_ros.data.replay_plan import ESTOP, INSTRUCTION, RESET, Episode, Look, OperatorEvent, episodes_of, gaps_of, looks_of, stops_of
+from lawam_ros.data.replay_comparison import Comparison, Halt, Replayed, Row, Tolerances, compare, used_apart_ns
+from lawam_ros.data.replay_plan import (
+    ESTOP,
+    INSTRUCTION,
+    RESET,
+    Episode,
+    Look,
+    OperatorEvent,
+    episodes_of,
+    first_uses,
+    gaps_of,
+    holds_of,
+    looks_of,
+    stops_of,
+)
 from lawam_ros.data.replay_report import ReplayReport, recorded_results
 from lawam_ros.data.replay_timeline import POSE, REFERENCE, TimedMessage, Timeline
 from lawam_ros.nodes import messages, qos
@@ -37,6 +50,7 @@ from lawam_ros.nodes.lock_step import LATENCY, LOCKSTEP, TIMEOUT
 from lawam_ros.nodes.managed import ManagedNode, run
 from lawam_ros.nodes.parameters import Parameter
 from lawam_ros.nodes.playback import Playback, SteppedPlayback, WallPlayback
+from lawam_ros.nodes.priority import PHYSICS, lock_memory, raise_priority
 from lawam_ros.nodes.replay_inputs import CLOSED, LOOKS_TOPIC, REFERENCE_TOPIC, REPLAY, PlannedLook, looks_to_message
 from lawam_ros.nodes.replay_record import ReplayRecord
 from lawam_ros.nodes.status import ExecutorStatus
@@ -71,7 +85,9 @@ class PlayerNode(ManagedNode):
         self._thread: threading.Thread | None = None
         self._bag: Bag | None = None
         self._commands: list[list[JointCommand]] = []
-        self._stops: list[tuple[int, str]] = []
+        self._holds: list[Halt] = []
+        self._stops: list[Halt] = []
+        self._uses: dict[int, int] = {}
         self._notes: list[str] = []
         self._progress = 0.0
         self._ended = True
@@ -97,6 +113,10 @@ class PlayerNode(ManagedNode):
         # In real time frames come when they come; in lock step the frame that completes an observation waits for the rest of it.
         held_back = {(primary, look.frame_ns): look.due_ns for look in looks} if self._lockstep else {}
         self._timeline = Timeline(self._bag, self._streams, robot, held_back)
+        if not self._lockstep:
+            # As the simulation: joint states that come late stop the arm. After the bag is read, which may take long.
+            raise_priority(PHYSICS)
+            lock_memory()
         self._make_publishers()
         self._inputs = inputs_node(self)
         self._record = ReplayRecord(self._inputs, robot, self._on_command)
@@ -106,7 +126,8 @@ class PlayerNode(ManagedNode):
         self._input_executor.add_node(self._inputs)
         self._input_thread = threading.Thread(target=self._input_executor.spin, name="inputs", daemon=True)
         self._input_thread.start()
-        self._tell_looks(looks if self._lockstep else [])
+        # In real time no frame has these stamps: a policy that knows of no looks yet would look at what it is shown while time stands.
+        self._tell_looks(looks)
 
     def start(self) -> None:
         self._running.set()
@@ -173,9 +194,18 @@ class PlayerNode(ManagedNode):
 
     def _tell_looks(self, looks: list[Look]) -> None:
         published = self._playback.published
-        planned = [PlannedLook(published(look.frame_ns), published(look.observation_ns), look.observation_ns) for look in looks]
+        planned = [
+            PlannedLook(published(look.frame_ns), published(look.observation_ns), look.observation_ns, self._ready_ns(look))
+            for look in looks
+        ]
         self._observed |= {look.observation_ns: look.recorded_ns for look in planned}
         self._looks_out.publish(looks_to_message(planned))
+
+    def _ready_ns(self, look: Look) -> int:
+        """A tick before the recorded chunk was used: a chunk on the wire by then is used at the same instant."""
+        if self._lockstep or look.used_ns is None:
+            return 0
+        return self._playback.published(look.used_ns - self._contract.robot.tick_period_ns)
 
     def _play(self) -> None:
         try:
@@ -234,14 +264,17 @@ class PlayerNode(ManagedNode):
                 break
             if activation.age_s > _UP_S:
                 raise LawamError("the chunk executor does not become active; its last words tell why")
-        self._playback.begin(episode.start_ns)
+        self._playback.begin(episode.start_ns, first)
         if not self._lockstep:
             self._tell_looks([look for look in self._looks.values() if episode.start_ns <= look.observation_ns < episode.end_ns])
 
     def _end(self, now_ns: int, period_ns: int) -> None:
         """The recorded operator ended the episode here; what follows is not compared."""
         self._settle(now_ns)
-        self._stops += [(self._recorded(stamp_ns), reason) for stamp_ns, reason in stops_of(self._record.take_statuses())]
+        statuses = [replace(status, stamp_ns=self._recorded(status.stamp_ns)) for status in self._record.take_statuses()]
+        self._holds += holds_of(statuses)
+        self._stops += stops_of(statuses)
+        self._uses |= first_uses(self._observed_chunks(), statuses)
         self._ended = True
         deactivation = Asked(self._asks.deactivate)
         while self._running.is_set() and deactivation.answer is None and deactivation.age_s < _OPERATED_S:
@@ -294,7 +327,11 @@ class PlayerNode(ManagedNode):
             command_rad=float(self.get_parameter("tolerance_command_rad").value),
         )
         rate = float(self.get_parameter("rate").value)
-        comparison = compare(recorded, replayed, tolerances, with_commands=self._lockstep or rate == 1.0)
+        with_commands = self._lockstep or rate == 1.0
+        comparison = compare(recorded, replayed, tolerances, with_commands, in_step=same_grid)
+        apart_ns = used_apart_ns(recorded, replayed)
+        if with_commands and not same_grid and apart_ns:
+            self._notes.append(f"commands are compared until {self._seconds(apart_ns[0]):.2f} s, where a chunk was used at another instant")
         if self.get_parameter("same_weights").value:
             comparison = Comparison((weights_row(expected.info, self._record.policy_info), *comparison.rows))
         report = ReplayReport(
@@ -319,8 +356,11 @@ class PlayerNode(ManagedNode):
         deadline = time.monotonic() + _HEARD_S
         while len(self._record.chunks) < chunks_expected and time.monotonic() < deadline:
             time.sleep(0.02)
-        chunks = [replace(chunk, stamp_ns=self._observed.get(chunk.stamp_ns, chunk.stamp_ns)) for chunk in self._record.chunks]
-        return Replayed(chunks, self._commands, self._stops, self._record.chunk_ms)
+        return Replayed(self._observed_chunks(), self._commands, self._holds, self._stops, self._uses, self._record.chunk_ms)
+
+    def _observed_chunks(self) -> list[ActionChunk]:
+        """Chunks heard so far, by the recorded instants of their observations."""
+        return [replace(chunk, stamp_ns=self._observed.get(chunk.stamp_ns, chunk.stamp_ns)) for chunk in self._record.chunks]
 
     def _standing_notes(self) -> list[str]:
         notes = ["commands are not checked against the joints, which follow the recorded ones"]

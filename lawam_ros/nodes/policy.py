@@ -31,7 +31,7 @@ from lawam_ros.nodes.images import ImageMessage, image_type
 from lawam_ros.nodes.lock_step import LATENCY, LOCKSTEP, OBSERVED_TOPIC, STEP_TOPIC, TIMEOUT, step_from_message
 from lawam_ros.nodes.managed import InputMissing, ManagedNode, run
 from lawam_ros.nodes.parameters import Parameter
-from lawam_ros.nodes.replay_inputs import LOOKS_TOPIC, REPLAY, check_replay, commanded_topic, looks_from_message
+from lawam_ros.nodes.replay_inputs import LOOKS_TOPIC, REPLAY, PlannedLook, check_replay, commanded_topic, looks_from_message
 from lawam_ros.nodes.run_info import run_info
 from lawam_ros.nodes.status import ExecutorStatus, status_from_message
 from lawam_ros.nodes.stepped_looks import SteppedLooks
@@ -81,7 +81,7 @@ class PolicyNode(ManagedNode):
         self._not_aligned = 0
         self._cameras: CameraInputs | None = None
         self._troubled: list[list[str]] = [[], []]
-        self._planned: dict[int, int] | None = None
+        self._planned: dict[int, PlannedLook] | None = None
 
     def setup(self) -> None:
         contract = self._contract = self.contract()
@@ -244,9 +244,9 @@ class PolicyNode(ManagedNode):
             self.get_logger().warning(f"{LOOKS_TOPIC} dropped: {error}")
             return
         self._rule.frames = frozenset(look.frame_ns for look in looks)
-        self._planned = {look.observation_ns: look.recorded_ns for look in looks}
+        self._planned = {look.observation_ns: look for look in looks}
         if self._maker is not None:
-            self._maker.recorded_ns = self._planned
+            self._maker.planned = self._planned
 
     def _on_status(self, message: DiagnosticArray) -> None:
         try:

@@ -22,11 +22,15 @@ LOOKS_TOPIC = "replay/looks"
 
 
 class PlannedLook(NamedTuple):
-    """Stamps in ns: of the primary frame and of the observation as they are published, and of the observation as it was recorded."""
+    """Stamps in ns: of the primary frame and of the observation as they are published, and of the observation as it was recorded.
+
+    ready_ns: in real time, before which the chunk is not to be published, so that it is used when the recorded one was; 0 for at once.
+    """
 
     frame_ns: int
     observation_ns: int
     recorded_ns: int
+    ready_ns: int
 
 
 def check_replay(value: str) -> str:

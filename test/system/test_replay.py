@@ -31,6 +31,7 @@ def test_half_the_speed_gives_the_same_commands_and_so_do_stops_and_resets(lawam
 
 
 @pytest.mark.long
+@pytest.mark.timeout(300)
 def test_three_times_and_at_half_speed_the_commands_have_the_same_hash(lawam_replay):
     hashes = {lawam_replay(BAGS / "drawer", *RECORDED, *more)["command_hash"] for more in ((), (), (), ("--throttle", "0.5"))}
     assert len(hashes) == 1
@@ -46,10 +47,15 @@ def test_a_changed_answer_of_the_policy_is_a_regression(lawam_replay):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(300)
 def test_in_real_time_chunks_are_as_recorded(lawam_replay):
-    report = lawam_replay(BAGS / "pick_place", *RECORDED, "--rate", "1")
+    for last in (False, False, True):  # on a busy machine a frame or a joint state may come late once; a fault is there each time
+        report = lawam_replay(BAGS / "pick_place", *RECORDED, "--rate", "1", may_differ=not last)
+        if not report["regression"]:
+            break
     assert report["mode"] == "real time, rate 1"
     assert rows(report)["chunks, position"]["worst"] == 0.0
+    assert rows(report)["commands"]["worst"] < rows(report)["commands"]["allowed"]
 
 
 def test_a_bag_of_another_recorder_replays_as_sqlite3_under_other_names(lawam_replay, tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 from lawam_ros.contract.records import ActionChunk
 from lawam_ros.contract.wire import ExecutorStatus
 from lawam_ros.data.recorded_run import RecordedRun
-from lawam_ros.data.replay_plan import ESTOP, HOLD, INSTRUCTION, RESET, STOP, OperatorEvent, episodes_of, gaps_of, looks_of
+from lawam_ros.data.replay_plan import ESTOP, HOLD, INSTRUCTION, RESET, STOP, OperatorEvent, episodes_of, first_uses, gaps_of, looks_of
 
 MS = 1_000_000
 S = 1000 * MS
@@ -86,6 +86,8 @@ def test_what_the_operator_did_is_read_from_the_state_of_the_executor():
         OperatorEvent(800 * MS, ESTOP),
     )
     assert [(at // MS, why) for at, why in episode.stops] == [(500, "requested"), (800, "estop")]
+    # What it waited for at the start is no hold.
+    assert [(at // MS, why) for at, why in episode.holds] == [(200, "requested"), (300, "waiting_for_chunk"), (600, "waiting_for_chunk")]
 
 
 def test_what_is_told_after_a_tick_with_its_stamp_happened_before_the_next_one():
@@ -116,6 +118,17 @@ def test_in_lock_step_looks_whose_image_was_lost_are_left_out():
     stamps = {"front": range(0, 2000, 50), "wrist": wrist, "joint_states": range(0, 2000, 8)}
     run = recorded(chunks=[chunk(stamp) for stamp in (400, 600, 700)], info={"lockstep": True}, **stamps)
     assert [look.observation_ns // MS for look in looks_of(run, "front")] == [400, 700]
+
+
+def test_a_look_tells_when_its_chunk_was_used():
+    """By epoch and number: the policy that was started again counts anew, and the third chunk was refused."""
+    statuses = [
+        replace(status(stamp_ms, epoch=epoch), accepted_sequence=sequence)
+        for stamp_ms, epoch, sequence in ((0, 1, 0), (180, 1, 1), (280, 1, 1), (700, 2, 0), (1000, 2, 1))
+    ]
+    chunks = [chunk(100), replace(chunk(900), epoch=2), chunk(500, 2)]
+    assert first_uses(chunks, statuses) == {100 * MS: 180 * MS, 900 * MS: 1000 * MS}
+    assert [look.used_ns for look in looks_of(recorded(statuses, chunks), "front")] == [180 * MS, None, 1000 * MS]
 
 
 def test_looks_beyond_the_end_of_the_recording_are_left_out():

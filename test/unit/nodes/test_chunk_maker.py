@@ -9,11 +9,12 @@ pytest.importorskip("rclpy", reason="ROS 2 messages are not installed")
 
 from lawam_ros.contract.load import load_contract
 from lawam_ros.contract.records import ActionChunk, JointCommand, Observation, Pose
-from lawam_ros.nodes import messages
+from lawam_ros.nodes import chunk_maker, messages
 from lawam_ros.nodes.camera_input import CameraInputs
 from lawam_ros.nodes.chunk_maker import ChunkMaker, MakerSettings
 from lawam_ros.nodes.commanded_rows import CommandedRows
 from lawam_ros.nodes.images import rgb_to_image
+from lawam_ros.nodes.replay_inputs import PlannedLook
 from lawam_ros.nodes.status import ExecutorStatus
 from lawam_ros.observe.alignment import Aligned
 from lawam_ros.policies.committed import Committed
@@ -148,6 +149,18 @@ def test_the_steps_are_those_of_the_way(bench):
 
 
 def test_in_a_replay_the_policy_is_told_the_recorded_instant_and_the_chunk_has_the_published_one(bench):
-    bench.maker.recorded_ns = {START_NS: 7 * MS}
+    bench.maker.planned = {START_NS: PlannedLook(START_NS, START_NS, recorded_ns=7 * MS, ready_ns=0)}
     assert bench.look().stamp_ns == START_NS
     assert bench.policy.seen_ns == 7 * MS
+
+
+def test_in_a_replay_a_chunk_is_kept_back_until_the_recorded_one_was_used(bench, monkeypatch):
+    slept_s = []
+    monkeypatch.setattr(chunk_maker.time, "sleep", slept_s.append)
+    bench.maker.planned = {START_NS: PlannedLook(START_NS, START_NS, START_NS, ready_ns=START_NS + 152 * MS)}
+    bench.look()
+    assert slept_s == [pytest.approx(0.1)], "the policy took 52 ms"
+    later_ns = bench.now_ns
+    bench.maker.planned = {later_ns: PlannedLook(later_ns, later_ns, later_ns, ready_ns=later_ns + 20 * MS)}
+    bench.look()
+    assert slept_s[1:] == [0.0], "one that is late goes out at once"
