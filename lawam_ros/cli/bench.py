@@ -3,7 +3,7 @@
 import argparse
 from importlib import import_module
 
-_BENCHES = ("bench_model", "bench_train", "bench_executor", "bench_fuzz", "bench_seam", "bench_graph", "bench_timing")
+_BENCHES = ("bench_model", "bench_train", "bench_executor", "bench_fuzz", "bench_seam", "bench_graph", "bench_timing", "bench_convert")
 """Modules of this folder with ``add_parser(subparsers)`` that sets ``run``."""
 
 

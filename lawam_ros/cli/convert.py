@@ -6,8 +6,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from lawam_ros.cli.given_options import defaults_of, given_options
 from lawam_ros.contract.errors import EXIT_CRITERION_MISSED, EXIT_DONE, UserMistake
 
+_FROM_BAGS = ("remap", "cut", "pause_s", "lossless", "resume")
+"""What has no meaning with --to bag."""
 CUTS = ("auto", "marks", "status", "pause", "whole")
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of the recordings [{elapsed}<{remaining}{postfix}]"
 DESCRIPTION = """\
@@ -36,11 +39,15 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--lossless", action="store_true", help="videos that give back every pixel, several times as large")
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted dataset in --out")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, from_bags=defaults_of(parser, _FROM_BAGS), pauses=defaults_of(parser, ("pause_s",)))
 
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 0, or 1 when nothing could be converted. Raises UserMistake."""
+    if args.to == "bag" and (given := given_options(args, args.from_bags)):
+        raise UserMistake(f"--to bag takes a dataset, not recordings; leave out {given}")
+    if args.cut != "pause" and (given := given_options(args, args.pauses)):
+        raise UserMistake(f"{given} says how long a pause is that cuts; add --cut pause, or leave that out")
     if args.pause_s <= 0.0:
         raise UserMistake(f"--pause-s: expected more than 0, got {args.pause_s:g}")
     started = time.monotonic()
@@ -81,7 +88,7 @@ def _to_lerobot(args: argparse.Namespace) -> dict[str, Any]:
                     for done_s in conversion.convert(bag, remap, args.cut, args.pause_s):
                         progress.total = conversion.total_s
                         progress.set_postfix_str(conversion.episode, refresh=False)
-                        progress.update(done_s)
+                        progress.update(min(done_s, progress.total - progress.n))
     finally:
         conversion.writer.close()
     writer = conversion.writer

@@ -15,6 +15,7 @@ from lawam_ros.cli.demo import (
     record_values,
     tell_recording,
 )
+from lawam_ros.cli.given_options import defaults_of, given_options
 from lawam_ros.cli.run_figures import RunFigures, percentile, reaction_ms
 from lawam_ros.cli.run_summary import figures_of, print_table, summarise
 from lawam_ros.contract.errors import EXIT_CRITERION_MISSED, EXIT_DONE, UserMistake
@@ -51,6 +52,8 @@ _SIMULATION_ONLY = (
     "record",
 )
 """What has no meaning with --bag."""
+_BAG_ONLY = ("remap", "stride")
+_ROS_ONLY = ("clock", "domain", "record")
 
 
 @dataclass
@@ -111,7 +114,8 @@ def add_parser(subparsers: Any) -> None:
     open_loop.add_argument(
         "--stride", type=int, default=5, metavar="N", help="look at every N-th frame, of which there are action_hz a second"
     )
-    parser.set_defaults(run=run, simulation={name: parser.get_default(name) for name in _SIMULATION_ONLY})
+    parts = {"simulation": _SIMULATION_ONLY, "open_loop": _BAG_ONLY, "ros": _ROS_ONLY, "stepped": ("latency_ms",)}
+    parser.set_defaults(run=run, **{part: defaults_of(parser, names) for part, names in parts.items()})
 
 
 def run(args: argparse.Namespace) -> int:
@@ -152,11 +156,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    given = [name for name, default in args.simulation.items() if getattr(args, name) != default]
-    if args.bag is not None and given:
-        raise UserMistake(f"--bag: nothing is simulated; leave out {', '.join('--' + name.replace('_', '-') for name in given)}")
-    if args.bag is None and args.remap:
-        raise UserMistake("--remap names topics of a recording; name that with --bag")
+    if args.bag is not None and (given := given_options(args, args.simulation)):
+        raise UserMistake(f"--bag: nothing is simulated; leave out {given}")
+    if args.bag is None and (given := given_options(args, args.open_loop)):
+        raise UserMistake(f"{given}: expected a recording, got none; name it with --bag, or leave that out")
+    if args.through == "direct" and (given := given_options(args, args.ros)):
+        raise UserMistake(f"--through direct runs in stepped time and without ROS; leave out {given}, or use --through ros")
+    if args.clock == "steady" and (given := given_options(args, args.stepped)):
+        raise UserMistake(f"--clock steady takes the time that the policy takes; leave out {given}, or add to it with --delay-ms")
     bounds = (("--episodes", args.episodes, 1), ("--seed", args.seed, 0), ("--jobs", args.jobs, 1), ("--stride", args.stride, 1))
     for name, value, low in bounds:
         if value < low:
@@ -168,10 +175,6 @@ def _check(args: argparse.Namespace) -> None:
         raise UserMistake(f"--require: expected a fraction from 0 to 1, got {args.require:g}")
     if args.domain is not None and not 0 <= args.domain <= 232:
         raise UserMistake(f"--domain: expected 0 to 232, got {args.domain}")
-    if args.through == "direct" and args.clock == "steady":
-        raise UserMistake("--through direct runs in stepped time; leave out --clock steady, or use --through ros")
-    if args.through == "direct" and args.record is not None:
-        raise UserMistake("--record: a recording is made of the ROS graph; leave out --through direct")
     if args.through == "ros" and args.jobs > 1:
         raise UserMistake("--jobs: the ROS graph runs one episode at a time; use --through direct for several")
 

@@ -28,7 +28,15 @@ from lawam_ros.data.bag_frames import BagFrames, has_commands
 from lawam_ros.data.bag_reader import Bag, BagMessage
 from lawam_ros.data.bag_streams import BagStreams, bag_streams, picture
 from lawam_ros.data.episode_schema import REFERENCE
-from lawam_ros.data.open_loop import ComparedChunk, component_errors, errors_mapping, errors_table, is_finite, position_better
+from lawam_ros.data.open_loop import (
+    ComparedChunk,
+    component_errors,
+    errors_mapping,
+    errors_table,
+    is_finite,
+    position_better,
+    why_no_figure,
+)
 from lawam_ros.data.recorded_run import RecordedRun, read_run
 from lawam_ros.data.replay_setup import contract_of, remap_rules, run_info_of
 from lawam_ros.observe.frame_stream import Frame
@@ -151,6 +159,7 @@ def evaluate_bag(args: argparse.Namespace) -> int:
         raise LawamError(f"{policy.description} answered with numbers that are not finite; look at its training")
     errors, times_s = component_errors(chunks), chunks[0].time_from_start_s
     gain = position_better(errors)
+    onlooker.problems += [why] if (why := why_no_figure(errors)) else []
     summary = {
         "bag": str(args.bag),
         "task": contract.task.name,

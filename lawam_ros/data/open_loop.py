@@ -67,6 +67,17 @@ def position_better(errors: Sequence[ComponentError]) -> float | None:
     return better(np.array([row.error for row in positions]), np.array([row.staying for row in positions]))
 
 
+def why_no_figure(errors: Sequence[ComponentError]) -> str:
+    """Why ``position_better`` gives none, in words; empty where it gives one."""
+    if position_better(errors) is not None:
+        return ""
+    staying_m = float(np.mean([row.staying for row in errors if row.name.endswith(f"/{POSITION}")]))
+    return (
+        f"the arms move by {1e3 * staying_m:.2f} mm on average within a chunk, expected at least {1e3 * _MOVED:g} mm: "
+        "by how much a policy is better than staying cannot be told; record some motion"
+    )
+
+
 def better(error: Array, staying: Array) -> float | None:
     """As :attr:`ComponentError.better`, of errors of any shape."""
     return 1.0 - float(error.mean()) / float(staying.mean()) if staying.mean() >= _MOVED else None

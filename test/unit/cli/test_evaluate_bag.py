@@ -14,7 +14,7 @@ from lawam_ros.cli.main import main
 from lawam_ros.contract.robot import CARTESIAN_COMPONENTS
 from lawam_ros.data.bag_reader import Bag
 from lawam_ros.data.bag_writer import BagWriter
-from lawam_ros.data.cdr_stamp import stamp_ns
+from lawam_ros.data.cdr_stamp import restamped, stamp_ns
 from lawam_ros.data.episode_schema import ACTION, IMAGE_PREFIX, STATE
 from lawam_ros.data.lerobot_reader import LeRobotDataset
 from lawam_ros.policies.interface import Inference, Targets
@@ -102,6 +102,24 @@ def test_who_stays_is_not_better_than_staying(capsys, tmp_path):
     assert evaluated(capsys, tmp_path, "--checkpoint", "hold", "--require", "0.1")["code"] == 1
 
 
+def test_an_arm_that_stands_gives_no_figure_and_says_why(capsys, tmp_path):
+    first = {}
+
+    def standing(message):
+        return restamped(first.setdefault(message.topic, message.raw), stamp_ns(message.raw)) if "joint" in message.topic else message.raw
+
+    with Bag(BAG) as bag, BagWriter(tmp_path / "still") as writer:
+        for message in bag.messages(INPUTS):
+            writer.add_topic(message.topic, message.type)
+            writer.write(message.topic, message.received_ns, standing(message))
+    arguments = ("--task", "franka_drawer", "--checkpoint", "hold")
+    report = evaluated(capsys, tmp_path, *arguments, "--require", "0.1", bag=tmp_path / "still")
+    assert report["code"] == 1 and report["position_better"] is None
+    (problem,) = report["problems"]
+    assert "move by 0.00 mm on average within a chunk, expected at least 1 mm" in problem and problem in report["out"]
+    assert evaluated(capsys, tmp_path, *arguments, bag=tmp_path / "still")["code"] == 0
+
+
 def test_a_bag_of_another_recorder_is_held_against_what_the_arm_did(capsys, tmp_path):
     names = {
         "/joint_states": "/robot/joint_states",
@@ -151,7 +169,12 @@ def test_a_recording_shorter_than_a_chunk_is_refused(capsys, tmp_path):
         (["--bag", str(BAG), "--stride", "0"], "--stride: expected at least 1, got 0"),
         (["--bag", str(BAG), "--checkpoint", f"recorded:{BAG}"], "name a policy with --checkpoint"),
         (["--bag", str(BAG), "--checkpoint", "nowhere/at/all"], "no checkpoint 'nowhere/at/all'"),
-        (["--remap", "/a:=/b"], "name that with --bag"),
+        (["--remap", "/a:=/b"], "--remap: expected a recording, got none; name it with --bag"),
+        (["--stride", "2"], "--stride: expected a recording, got none; name it with --bag"),
+        (["--bag", str(BAG), "--clock", "steady"], "nothing is simulated; leave out --clock"),
+        (["--through", "direct", "--clock", "steady", "--domain", "7"], "leave out --clock, --domain, or use --through ros"),
+        (["--through", "direct", "--record", "bags/x"], "leave out --record, or use --through ros"),
+        (["--clock", "steady", "--latency-ms", "50"], "leave out --latency-ms, or add to it with --delay-ms"),
     ],
 )
 def test_mistakes_are_one_sentence(capsys, arguments, sentence):

@@ -48,6 +48,24 @@ def test_one_sentence_and_exit_code_2(arguments: list[str], expected: str, capsy
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--to", "bag", "--cut", "pause", "--lossless"], "--to bag takes a dataset, not recordings; leave out --cut, --lossless"),
+        (["--to", "lerobot-v3", "--pause-s", "2"], "--pause-s says how long a pause is that cuts; add --cut pause"),
+        (["--to", "lerobot-v3", "--cut", "pause", "--pause-s", "0.0"], "--pause-s: expected more than 0, got 0"),
+    ],
+)
+def test_what_convert_would_ignore_is_refused(
+    arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["convert", "somewhere", "--out", str(tmp_path / "out"), *arguments]) == EXIT_USER_MISTAKE
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert expected in err
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_process_itself(tmp_path: Path) -> None:
     call = [sys.executable, "-m", "lawam_ros.cli.main", "demo", "--set", "task.policy.action_hz=1000", "--out", str(tmp_path / "out")]
     result = subprocess.run(call, capture_output=True, text=True, timeout=60, check=False)
