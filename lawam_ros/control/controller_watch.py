@@ -76,6 +76,10 @@ class ControllerWatch:
         """What the controller follows at present, joints in robot order."""
         self._reference_rad, self._reference_ns = positions_rad, now_ns
 
+    def place_since(self, stamp_ns: int) -> Array | None:
+        """What the controller follows, None where it has not said so since then."""
+        return self._reference_rad if self._reference_ns is not None and self._reference_ns >= stamp_ns else None
+
     def lost_step(self) -> None:
         """Nobody knows any more what the controller follows."""
         self._in_step = False

@@ -140,7 +140,7 @@ class ChunkExecutor:
         if not self._instruction.strip():
             raise ActivationRefused("expected an instruction for the policy, got an empty one; pass instruction:='what to do'")
         measured = self.controller is None or self.controller.restarted
-        problem = self._inputs_problem(now_ns) or ("" if measured else self._distance_problem())
+        problem = self._inputs_problem(now_ns) or ("" if measured else self._distance_problem() or self._place_problem())
         if problem:
             raise ActivationRefused(problem)
         self._heartbeat_ns = None
@@ -184,7 +184,8 @@ class ChunkExecutor:
         if not self._stands(now_ns):
             return "the arm has not come to rest yet; reset again when it stands"
         measured = self.controller is not None and self.controller.restarted
-        problem = self._inputs_problem(now_ns) or ("" if measured else self._distance_problem()) or self._policy_problem(now_ns)
+        place = "" if measured else self._distance_problem() or self._place_problem()
+        problem = self._inputs_problem(now_ns) or place or self._policy_problem(now_ns)
         if problem:
             return problem
         self._start_at_rest(measured)
@@ -365,17 +366,34 @@ class ChunkExecutor:
 
     def _inputs_problem(self, now_ns: int) -> str:
         """What joints, switches and controller say against a start."""
-        controller = "" if self.controller is None else self.controller.problem(self._motion.joints.position, now_ns)
+        controller = "" if self.controller is None else self.controller.problem(self._last_command_rad(), now_ns)
         return self._measured.problem(now_ns) or self._operator.problem(now_ns) or controller
 
     def _distance_problem(self) -> str:
-        budget, distance = self._robot.budgets.tracking_error_rad, self._distance_rad(self._motion.joints.position)
+        budget, distance = self._robot.budgets.tracking_error_rad, self._distance_rad(self._last_command_rad())
         if distance <= budget:
             return ""
         return (
             f"expected measured joints within {budget:g} rad of the last command, got {distance:.3f} rad; "
             "deactivate and activate to start from the measured pose"
         )
+
+    def _place_problem(self) -> str:
+        """A trajectory controller may have come to rest in a window before the last: it says where."""
+        if self._window is None or self._controller_rad() is not None:
+            return ""
+        return "expected the controller to say where it stands, it has not since it came to rest; try again"
+
+    def _controller_rad(self) -> Array | None:
+        """Where a trajectory controller stands; None where there is none, or it has not said so since it came to rest."""
+        if self._window is None or self.controller is None:
+            return None
+        return self.controller.place_since(self._resting_since_ns or 0)
+
+    def _last_command_rad(self) -> Array:
+        """Where the commands rest; the end of the window that a trajectory controller was in when it was left alone."""
+        last_rad, place_rad = self._motion.joints.position, self._controller_rad()
+        return last_rad if self._window is None or place_rad is None else self._window.rest_nearest(place_rad, last_rad)
 
     def _policy_problem(self, now_ns: int) -> str:
         if self._heartbeat_ns is None or (now_ns - self._heartbeat_ns) * 1e-9 <= self._robot.budgets.heartbeat_age_s:
@@ -385,8 +403,11 @@ class ChunkExecutor:
 
     def _start_at_rest(self, measured: bool) -> None:
         """Stand where the arm was measured, or where it was commanded last."""
+        last_rad = self._last_command_rad()
         if measured:
             self._motion.start(self._measured.joints_rad, self._measured.openings_m)
+        elif last_rad is not self._motion.joints.position:
+            self._motion.start(last_rad, self._motion.openings())
         else:
             self._motion.hold_here()
         self._initialised_from = "measured" if measured else "command"

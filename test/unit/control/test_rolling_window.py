@@ -138,6 +138,73 @@ def test_a_machine_that_slept_for_a_day_does_not_make_up_for_it(obeyed):
         np.testing.assert_allclose(arm.executor.motion.joints.position, arm.joints, rtol=0, atol=1e-9)
 
 
+def losing_from(arm, count):
+    """The next windows are lost."""
+    sent = len(arm.windows)
+    arm.lose = lambda k: sent < k <= sent + count
+
+
+@pytest.mark.parametrize("when_ms", [0, 16])
+@pytest.mark.parametrize("stall_ms", [30, 60, 90, 300])
+def test_a_stall_right_after_a_lost_window_ends_in_a_stop_before_the_reference_can_jump(stall_ms, when_ms):
+    """Nobody knows which of two windows the controller follows, so that none is sent that it could not join."""
+    arm = RealArm()
+    arm.move(0.3)
+    arm.run(0.1)
+    losing_from(arm, 1)
+    sent = len(arm.windows)
+    arm.until(lambda: len(arm.windows) > sent)
+    arm.run(when_ms * 1e-3)
+    arm.stalled = True
+    arm.run(stall_ms * 1e-3)
+    arm.stalled = False
+    arm.run(1.0)
+    stopped = arm.status.state == "LATCHED"
+    assert stopped or stall_ms + when_ms <= 60
+    assert arm.status.reason == ("commands_late" if stopped else "plan_ended")
+    if stopped:
+        assert arm.executor.reset(arm.now_ns) is None
+        np.testing.assert_array_equal(arm.executor.motion.joints.position, arm.joints)
+    arm.push(-0.2)
+    arm.run(0.6)
+    assert arm.moving
+    assert_within(arm)
+
+
+@pytest.mark.parametrize("when_ms", range(0, 20, 4))
+def test_a_stop_is_said_until_it_begins_so_that_lost_windows_cannot_part_the_ways(when_ms):
+    arm = RealArm()
+    arm.move(0.4)
+    arm.run(when_ms * 1e-3)
+    losing_from(arm, 3)
+    arm.executor.request_stop("requested", arm.now_ns)
+    arm.until(lambda: arm.status.state == "LATCHED")
+    arm.run(0.2)
+    assert_within(arm)
+
+
+@pytest.mark.parametrize(("stall_ms", "lost"), [(52, 2), (0, 4), (0, 5)])
+def test_more_windows_lost_in_a_row_than_that_make_the_reference_jump_by_what_was_braked(stall_ms, lost):
+    """The controller brakes while the executor does not know: by the transport of the next window, and its period for each further one."""
+    jumps = []
+    for when_ms in (0, 8, 16):
+        arm = RealArm(delay_ms=15)
+        arm.move(0.4)
+        arm.run(when_ms * 1e-3)
+        losing_from(arm, lost)
+        sent = len(arm.windows)
+        arm.until(lambda arm=arm, sent=sent: len(arm.windows) >= sent + min(lost, 2))
+        arm.stalled = True
+        arm.run(stall_ms * 1e-3)
+        arm.stalled = False
+        arm.run(0.8)
+        q, v = (np.array([state[i] for state in arm.desired]) for i in (0, 1))
+        jumps.append(np.abs(np.diff(q, axis=0) - 0.5e-3 * (v[1:] + v[:-1])).max(axis=0))
+    unheard_s = TRANSPORT_S + TICK_S + 0.02 * (lost - 4 if lost > 2 else 0)
+    assert (np.max(jumps, axis=0) <= arm.limits.acceleration_rad_s2 * unheard_s**2).all()
+    assert np.max(jumps) > 2e-6
+
+
 def test_a_stall_at_rest_is_no_fault():
     arm = RealArm()
     arm.activate()
@@ -183,8 +250,14 @@ def test_a_stop_that_comes_right_after_another_window_or_in_a_stall_keeps_the_li
 
 
 def test_random_chunks_delays_losses_stalls_and_stops_never_break_a_limit():
-    rng = np.random.default_rng(5)
-    arm = RealArm(lose=lambda k: rng.random() < 0.2)
+    rng, lost = np.random.default_rng(5), [0]
+
+    def lose(k):  # never two in a row
+        if rng.random() < 0.2 and lost[-1] != k - 1:
+            lost.append(k)
+        return lost[-1] == k
+
+    arm = RealArm(lose=lose)
     arm.activate()
     arm.run(0.2)
     for _ in range(40):
@@ -202,6 +275,7 @@ def test_random_chunks_delays_losses_stalls_and_stops_never_break_a_limit():
             arm.executor.request_stop("requested", arm.now_ns)
         arm.run(float(rng.uniform(0.05, 0.5)))
     assert sum(o.status.state == "RUN" for o in arm.outputs) > 100
+    assert len(lost) > 50
     assert_within(arm)
 
 
