@@ -1,7 +1,8 @@
 """Which acceleration a joint should have next to reach a moving target: the wish that the limiter then cuts to what is allowed.
 
 Two ways behind one call: the limiter's own law, smooth where it follows closely, and the optional library ruckig, time-optimal from far
-away but restless near by (a thousand times the jerk along a slow wave). The guarantees are the limiter's and do not depend on the choice.
+away. Near by the own law takes over: of a way of two ticks, of which the library brakes in the second, only the acceleration between them
+is seen here, and that is none, so that a joint would rest off its target. The guarantees are the limiter's and do not depend on the choice.
 """
 
 import importlib
@@ -18,9 +19,10 @@ from lawam_ros.contract.robot import JointLimits
 Array = NDArray[np.float64]
 Follower = Callable[[Array, Array, Array, Array, Array, Array], Array | None]
 """(position, velocity, acceleration now; position, velocity, acceleration of the target) to accelerations at the end of the tick, (n,)
-each; None where it has none."""
+each, NaN for joints, or None for all, which it leaves to the limiter's own law."""
 
 _WITHIN = 0.999
+_NEAR_TICKS = 8
 
 
 def ruckig_follower(limits: JointLimits, dt_s: float) -> Follower:
@@ -48,6 +50,9 @@ def ruckig_follower(limits: JointLimits, dt_s: float) -> Follower:
         except ruckig.RuckigError:
             # It finds no way in some corners; the limiter's own law has one everywhere.
             return None
-        return np.array(output.new_acceleration) if result in (ruckig.Result.Working, ruckig.Result.Finished) else None
+        if result not in (ruckig.Result.Working, ruckig.Result.Finished):
+            return None
+        near = np.array(output.trajectory.independent_min_durations) < _NEAR_TICKS * dt_s
+        return np.where(near, np.nan, output.new_acceleration)
 
     return follow

@@ -122,9 +122,10 @@ class JointLimiter:
 
     def track(self, position_rad: Array, velocity_rad_s: Array, acceleration_rad_s2: Array) -> JointState:
         """Next state on the way to a target that is meant for the end of this tick."""
-        wanted = self._followed(position_rad, velocity_rad_s, acceleration_rad_s2)
-        if wanted is None:
-            wanted = self._wanted(position_rad, velocity_rad_s, acceleration_rad_s2)
+        wanted = self._wanted(position_rad, velocity_rad_s, acceleration_rad_s2)
+        followed = self._followed(position_rad, velocity_rad_s, acceleration_rad_s2)
+        if followed is not None:
+            wanted = np.where(np.isnan(followed), wanted, followed)
         allowed = self._within_derivatives(wanted)
         if float(np.abs(allowed - wanted).max()) > 1e-6:
             self.hits += 1

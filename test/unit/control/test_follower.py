@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from lawam_ros.contract.errors import EnvironmentLacks
+from lawam_ros.contract.load import load_contract
 from lawam_ros.control.executor import ChunkExecutor
 from lawam_ros.control.follower import ruckig_follower
 from lawam_ros.control.limit_checker import check_commands
@@ -57,6 +58,27 @@ def test_ruckig_follows_a_wave_and_reaches_a_step(contract):
     assert np.abs(position[-1] - goal).max() < 1e-4 and (position <= goal + 1e-3).all()
     # From far away the library is the faster one.
     assert np.argmax(np.abs(position[:, 0] - goal[0]) < 0.01) <= np.argmax(np.abs(own[:, 0] - goal[0]) < 0.01)
+
+
+@needs_ruckig
+@pytest.mark.parametrize("fraction", [0.3, 1.0])
+@pytest.mark.parametrize("step_rad", [1e-5, 1.6e-4, 1e-3, 0.1])
+def test_with_ruckig_joints_rest_on_their_targets_from_near_and_far(fraction, step_rad):
+    """A way of two ticks has no acceleration between them: seen at the ticks alone, it was never begun."""
+    chosen = load_contract("franka_pick_place", None, [f"robot.arms.arm.limits.fraction={fraction}"])
+    arm = chosen.robot.arms[0]
+    goal, zero = arm.home_rad + step_rad, np.zeros(7)
+    position, velocity, _ = followed(chosen, ruckig_follower(with_reserve(arm.limits), DT), lambda t: (goal, zero, zero))
+    np.testing.assert_allclose(position[-1], goal, rtol=0, atol=1e-12)
+    assert np.abs(velocity[-1]).max() < 1e-12
+
+
+@needs_ruckig
+def test_with_ruckig_a_slow_wave_is_followed_as_smoothly_as_without(contract):
+    arm = contract.robot.arms[0]
+    ways = [followed(contract, follower, wave(arm.home_rad)) for follower in (None, ruckig_follower(with_reserve(arm.limits), DT))]
+    own, library = (np.abs(np.diff(acceleration[100:], axis=0)).max() for _, _, acceleration in ways)
+    assert library <= 1.01 * own
 
 
 @needs_ruckig
