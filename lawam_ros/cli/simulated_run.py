@@ -37,15 +37,17 @@ def simulated_run(
     say: Callable[[str], None] = lambda _: None,
     on_command: Callable[[JointCommand], None] = lambda _: None,
     lockstep_timeout_s: float | None = None,
+    losses: str = "",
 ) -> Iterator[SimulatedRun]:
     """Starts the nodes of a task on a domain of their own; the executor is configured, not yet active. Everything ends with the block.
 
     values: every launch argument. delay_s: added to each chunk. domain: a certain ROS domain instead of a free one. say: progress texts.
-    on_command: sees each set-point, in a thread of the client's. lockstep_timeout_s: how long lock step waits for an answer. Raises
-    LawamError with a node's last words when the graph does not come up.
+    on_command: sees each set-point, in a thread of the client's. lockstep_timeout_s: how long lock step waits for an answer.
+    losses: what the simulated robot does not send, a parameter of ``sim``. Raises LawamError with a node's last words when the graph does
+    not come up.
     """
     contract = bringup.contract_for(task, values)
-    nodes = tuple(_for_runner(node, delay_s, lockstep_timeout_s) for node in bringup.nodes_for(task, values))
+    nodes = tuple(_for_runner(node, delay_s, lockstep_timeout_s, losses) for node in bringup.nodes_for(task, values))
     checker = LimitChecker(stacked_limits([arm.limits for arm in contract.robot.arms]))
 
     def judge(command: JointCommand) -> None:
@@ -69,7 +71,7 @@ def simulated_run(
         reserved.release()
 
 
-def _for_runner(node: bringup.NodeSpec, delay_s: float, lockstep_timeout_s: float | None) -> bringup.NodeSpec:
+def _for_runner(node: bringup.NodeSpec, delay_s: float, lockstep_timeout_s: float | None, losses: str) -> bringup.NodeSpec:
     """The same node, with what only a runner changes: it activates the executor itself, in a domain without others, and may slow the
     policy down."""
     extra: dict[str, bringup.Value] = {}
@@ -77,6 +79,6 @@ def _for_runner(node: bringup.NodeSpec, delay_s: float, lockstep_timeout_s: floa
         extra = {"autostart": False, "discovery_s": 0.0}
     elif node.executable == "policy":
         extra = {"added_delay_s": delay_s}
-    elif node.executable == "sim" and lockstep_timeout_s is not None:
-        extra = {"lockstep_timeout_s": lockstep_timeout_s}
+    elif node.executable == "sim":
+        extra = {"losses": losses} | ({} if lockstep_timeout_s is None else {"lockstep_timeout_s": lockstep_timeout_s})
     return bringup.NodeSpec(node.executable, {**node.parameters, **extra}, node.respawn)

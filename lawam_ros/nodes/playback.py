@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from trajectory_msgs.msg import JointTrajectory
@@ -41,13 +41,21 @@ class Playback(Protocol):
 class SteppedPlayback:
     """Everybody is waited for. throttle: share of the time at which steps could follow each other, 1 for no waiting.
 
-    looks: instant of a primary frame -> what the recorded policy looked at with it.
+    cameras: of the policy, the primary one first. looks: instant of a primary frame -> what the recorded policy looked at with it; without
+    a look, a policy that infers does so on what its slowest camera has shown.
     """
 
     def __init__(
-        self, owner: TimeOwner, publish: Publish, primary: str, looks: Mapping[int, Look], throttle: float, running: threading.Event
+        self,
+        owner: TimeOwner,
+        publish: Publish,
+        cameras: Sequence[str],
+        looks: Mapping[int, Look],
+        throttle: float,
+        running: threading.Event,
     ) -> None:
-        self._owner, self._publish, self._primary, self._looks = owner, publish, primary, looks
+        self._owner, self._publish, self._primary, self._looks = owner, publish, cameras[0], looks
+        self._shown_ns = dict.fromkeys(cameras, 0)
         self._throttle, self._running = throttle, running
         self._newest: dict[str, int] = {}
         self._step_ns: int | None = None
@@ -83,10 +91,11 @@ class SteppedPlayback:
 
     def _step(self, now_ns: int, messages: list[TimedMessage]) -> None:
         self._step_ns, self._messages = now_ns, messages
+        self._shown_ns |= {message.stream: message.stamp_ns for message in messages if message.stream in self._shown_ns}
         for message in messages:
             if message.stream == self._primary:
                 look = self._looks.get(message.stamp_ns)
-                self._owner.frame(message.stamp_ns, None if look is None else look.observation_ns)
+                self._owner.frame(message.stamp_ns, min(self._shown_ns.values()) if look is None else look.observation_ns)
         self._publish_all()
         self._owner.step(now_ns, self._newest, self._publish_all, self._running)
 

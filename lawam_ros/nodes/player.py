@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -121,7 +121,7 @@ class PlayerNode(ManagedNode):
         self._inputs = inputs_node(self)
         self._record = ReplayRecord(self._inputs, robot, self._on_command)
         self._asks = ExecutorClient(self._inputs)
-        self._playback = self._made_playback(primary)
+        self._playback = self._made_playback(policy.primary_cameras + policy.wrist_cameras)
         self._input_executor = SingleThreadedExecutor()
         self._input_executor.add_node(self._inputs)
         self._input_thread = threading.Thread(target=self._input_executor.spin, name="inputs", daemon=True)
@@ -176,7 +176,7 @@ class PlayerNode(ManagedNode):
         self._instruction = self.create_publisher(String, "instruction", qos.LATCHED)
         self._estop = self.create_publisher(Bool, "lawam/estop", qos.LATCHED)
 
-    def _made_playback(self, primary: str) -> Playback:
+    def _made_playback(self, cameras: Sequence[str]) -> Playback:
         period_ns = self._contract.robot.tick_period_ns
         if not self._lockstep:
             rate = float(self.get_parameter("rate").value)
@@ -184,7 +184,7 @@ class PlayerNode(ManagedNode):
             return self._wall
         latency_ns = round(float(self.get_parameter("lockstep_latency_s").value) * 1e9)
         owner = TimeOwner(self, self._inputs, latency_ns, period_ns, float(self.get_parameter("lockstep_timeout_s").value))
-        return SteppedPlayback(owner, self._publish, primary, self._looks, float(self.get_parameter("throttle").value), self._running)
+        return SteppedPlayback(owner, self._publish, cameras, self._looks, float(self.get_parameter("throttle").value), self._running)
 
     def _publish(self, message: TimedMessage, stamp_ns: int) -> str:
         stamp_ns += self._latencies_ns.get(message.stream, 0)

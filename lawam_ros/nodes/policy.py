@@ -99,7 +99,7 @@ class PolicyNode(ManagedNode):
         self._joints: TimedBuffer[Mapping[str, float]] = TimedBuffer(400)
         self._commanded = CommandedRows(robot)
         self._looks: SteppedLooks | None = None
-        self._to_look: queue.SimpleQueue[tuple[int, Aligned[ImageMessage] | NotAligned, ExecutorStatus]] = queue.SimpleQueue()
+        self._to_look: queue.SimpleQueue[tuple[int, Aligned[ImageMessage], ExecutorStatus]] = queue.SimpleQueue()
         self._chunks = self.create_publisher(JointTrajectory, "lawam/action_chunk", qos.CHUNK)
         self._heartbeat = self.create_publisher(Header, "lawam/heartbeat", qos.BEAT)
         self._maker = self._new_maker(contract, self._cameras)
@@ -280,11 +280,24 @@ class PolicyNode(ManagedNode):
 
     def _decide(self, looks: SteppedLooks) -> None:
         """In the thread of the subscriptions: the answer must not wait for an inference, nor the observation for what comes later."""
-        while (decision := looks.decided()) is not None:
+        while (decision := looks.decided(lambda frame_ns: self._completed_by(frame_ns) is not None)) is not None:
             stamp_ns, verdict, status = decision
-            if verdict == INFER:
-                self._to_look.put((stamp_ns, align(self._images, self._joints, stamp_ns, self._contract.robot.budgets), status))
+            aligned = self._completed_by(stamp_ns)
+            if verdict == INFER and aligned is not None:
+                self._to_look.put((stamp_ns, aligned, status))
             self._observed.publish(messages.header(stamp_ns, verdict))
+
+    def _completed_by(self, frame_ns: int) -> Aligned[ImageMessage] | None:
+        """The observation that a primary frame completes; None while a stream is missing or a camera has shown nothing since the last one.
+
+        In real time one makes do with an older image; here the owner of time must know of which instant the chunk will be.
+        """
+        aligned = align(self._images, self._joints, frame_ns, self._contract.robot.budgets)
+        before = self._images[self._contract.task.policy.primary_cameras[0]].newest_until(frame_ns - 1)
+        if isinstance(aligned, NotAligned):
+            self.get_logger().warning(f"no observation at a frame: {aligned.stream}: {aligned.reason}", throttle_duration_sec=1.0)
+            return None
+        return aligned if before is None or before.stamp_ns < aligned.stamp_ns <= frame_ns else None
 
     def _beat(self) -> None:
         while self._running.is_set():
@@ -326,9 +339,7 @@ class PolicyNode(ManagedNode):
                 stamp_ns, aligned, status = self._to_look.get(timeout=0.1)
             except queue.Empty:
                 continue
-            if isinstance(aligned, NotAligned):
-                self.get_logger().error(f"no observation at a frame of lock step: {aligned.stream}: {aligned.reason}")
-            if isinstance(aligned, NotAligned) or not self._one_chunk(aligned, status):
+            if not self._one_chunk(aligned, status):
                 self._observed.publish(messages.header(stamp_ns, FAILED))
 
     def _wait(self, reason: str) -> None:

@@ -29,13 +29,20 @@ from lawam_ros.nodes.parameters import Parameter
 from lawam_ros.nodes.priority import PHYSICS, lock_memory, raise_priority
 from lawam_ros.nodes.time_owner import TimeOwner
 from lawam_ros.sim.episode_end import EpisodeEnd
+from lawam_ros.sim.losses import JOINT_STATES, is_lost, losses_from_text
 from lawam_ros.sim.renderer import choose_renderer
 from lawam_ros.sim.stepped_streams import EPISODE_NS, SteppedStreams
 
 SEED = Parameter("seed", 0, "Seed of the world at the next reset.", low=0, high=2**31 - 1, read_only=False)
 JOINT_STATES_HZ = Parameter("joint_states_hz", 125.0, "Rate of joint_states.", low=20.0, high=500.0)
 STATUS_HZ = Parameter("status_hz", 10.0, "Rate of sim/status.", low=1.0, high=50.0)
-TABLE = (SEED, JOINT_STATES_HZ, STATUS_HZ, LOCKSTEP, LATENCY, TIMEOUT)
+LOSSES = Parameter(
+    "losses",
+    "",
+    "Faults to try: messages left out in every episode, STREAM:FROM:TO in s since the reset, separated by semicolons. STREAM is a camera "
+    "or joint_states.",
+)
+TABLE = (SEED, JOINT_STATES_HZ, STATUS_HZ, LOSSES, LOCKSTEP, LATENCY, TIMEOUT)
 
 if TYPE_CHECKING:
     from lawam_ros.sim.cameras import CameraRig
@@ -67,6 +74,7 @@ class SimNode(ManagedNode):
 
         contract = self._contract = self.contract()
         robot = contract.robot
+        self._losses = losses_from_text(str(self.get_parameter("losses").value), [*(c.name for c in robot.cameras), JOINT_STATES])
         self._world = World(contract)
         self._scene = scene_of(contract)
         self._joint_states = self.create_publisher(JointState, robot.joint_states_topic, qos.REFERENCE)
@@ -159,9 +167,9 @@ class SimNode(ManagedNode):
             with self._lock:
                 self._world.step(step_s)
                 positions, velocities = self._world.joint_positions(), self._world.joint_velocities()
-                stamp_ns = self.get_clock().now().nanoseconds
+                stamp_ns, time_s = self.get_clock().now().nanoseconds, self._world.time_s
                 self._measure.update(self._world.state())
-            if index % every_joints == 0:
+            if index % every_joints == 0 and not is_lost(self._losses, JOINT_STATES, time_s):
                 self._joint_states.publish(messages.joint_state_to_message(stamp_ns, positions, velocities))
             if index % every_status == 0:
                 self._publish_status(stamp_ns)
@@ -193,7 +201,8 @@ class SimNode(ManagedNode):
             with self._lock:
                 snapshot, stamp_ns = self._world.snapshot(), self.get_clock().now().nanoseconds
             for name, picture in rig.pictures(snapshot).items():
-                self._publish_image(name, picture, rig.focal_length_px(name), stamp_ns)
+                if not is_lost(self._losses, name, snapshot.time_s):
+                    self._publish_image(name, picture, rig.focal_length_px(name), stamp_ns)
             self._frames += 1
             next_s = max(next_s + period_s, time.monotonic())
             time.sleep(max(0.0, next_s - time.monotonic()))
@@ -205,7 +214,8 @@ class SimNode(ManagedNode):
 
         assert self._owner is not None
         rig = CameraRig(self._world.model, self._contract.robot.cameras)
-        steps = SteppedStreams(self._contract.robot, float(self.get_parameter("joint_states_hz").value), self.resolve_topic_name)
+        joints_hz = float(self.get_parameter("joint_states_hz").value)
+        steps = SteppedStreams(self._contract.robot, joints_hz, self.resolve_topic_name, self._losses)
         try:
             while self._running.is_set():
                 self._begin(steps, self._owner)
@@ -236,14 +246,14 @@ class SimNode(ManagedNode):
             if due.joints:
                 positions, velocities = self._world.joint_positions(), self._world.joint_velocities()
                 self._joint_states.publish(messages.joint_state_to_message(now_ns, positions, velocities))
-            for name, picture in pictures.items():
-                self._publish_image(name, picture, rig.focal_length_px(name), now_ns)
+            for name in due.cameras:
+                self._publish_image(name, pictures[name], rig.focal_length_px(name), now_ns)
             if due.status:
                 self._publish_status(now_ns)
 
-        if due.pictures:
+        self._frames += due.pictures
+        if self._contract.task.policy.primary_cameras[0] in due.cameras:
             owner.frame(now_ns)
-            self._frames += 1
         publish()
         owner.step(now_ns, steps.newest, publish, self._running)
         while self._running.is_set() and not owner.active and self._wanted_seed is None:

@@ -1,7 +1,7 @@
 """The policy's side of lock step: what it says of every primary frame, and when."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from lawam_ros.control.lock_step import INFER, SKIP, LookRule, PlannedLooks, StepLedger
 from lawam_ros.nodes.status import ExecutorStatus
@@ -38,14 +38,18 @@ class SteppedLooks:
     def status(self, status: ExecutorStatus) -> None:
         self._status = status
 
-    def decided(self) -> tuple[int, str, ExecutorStatus] | None:
-        """The oldest frame that can be decided on now, with the verdict and the executor's status it rests on; None if there is none."""
+    def decided(self, sees: Callable[[int], bool]) -> tuple[int, str, ExecutorStatus] | None:
+        """The oldest frame that can be decided on now, with the verdict and the executor's status it rests on; None if there is none.
+
+        sees: whether there is an observation to infer on at a frame. Where something is missing the next frame is looked at.
+        """
         frame_ns = next((stamp for stamp, verdict in self._verdicts.items() if verdict is None), None)
         status, step_ns = self._status, self._ledger.stamp_ns
         if frame_ns is None or status is None or step_ns is None:
             return None
         if not self._ledger.complete or step_ns < frame_ns or status.stamp_ns < frame_ns:
             return None
-        verdict = INFER if self._rule.looks(frame_ns, status.wants_chunks, status.epoch_stamp_ns) else SKIP
+        wants = status.wants_chunks and sees(frame_ns)
+        verdict = INFER if self._rule.looks(frame_ns, wants, status.epoch_stamp_ns) else SKIP
         self._verdicts[frame_ns] = verdict
         return frame_ns, verdict, status

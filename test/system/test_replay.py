@@ -7,7 +7,7 @@ import pytest
 from lawam_ros.cli.main import main
 from lawam_ros.data.bag_reader import Bag
 from lawam_ros.data.bag_writer import BagWriter
-from lawam_ros.data.cdr_stamp import stamp_ns
+from lawam_ros.data.cdr_stamp import restamped, stamp_ns
 
 BAGS = Path(__file__).resolve().parents[1] / "data" / "bags"
 RECORDED = ("--policy", "recorded")
@@ -28,6 +28,17 @@ def test_half_the_speed_gives_the_same_commands_and_so_do_stops_and_resets(lawam
     report = lawam_replay(BAGS / "operator", *RECORDED, "--throttle", "0.5")
     assert report["identical"]
     assert rows(report)["stops"]["count"] == "requested"
+
+
+def test_recorded_faults_lead_to_the_same_holds_and_stops_and_on_from_them(lawam_replay):
+    """A camera is lost until the chunk is used up and comes back; lost joint states latch the arm until the recorded reset."""
+    report = lawam_replay(BAGS / "faults", *RECORDED)
+    assert report["identical"]
+    assert "plan_ended" in rows(report)["holds"]["count"]
+    assert rows(report)["stops"]["count"] == "joint_states_lost"
+    assert any(problem.startswith("wrist: nothing for") for problem in report["problems"])
+    compared, recorded = rows(report)["chunks"]["count"].split(" of ")
+    assert compared == recorded and int(recorded) >= 3, "before, between and after the faults"
 
 
 @pytest.mark.long
@@ -59,7 +70,7 @@ def test_in_real_time_chunks_are_as_recorded(lawam_replay):
 
 
 def test_a_bag_of_another_recorder_replays_as_sqlite3_under_other_names(lawam_replay, tmp_path):
-    """What only this package records is not there: nothing is compared, everything is driven."""
+    """What only this package records is not there: nothing is compared, everything is driven; its cameras expose one after the other."""
     names = {
         "/joint_states": "/robot/joint_states",
         "/camera/front/image_raw/compressed": "/base_cam/color/compressed",
@@ -69,10 +80,12 @@ def test_a_bag_of_another_recorder_replays_as_sqlite3_under_other_names(lawam_re
         for name, new in names.items():
             writer.add_topic(new, bag.topics[name].type)
         for message in bag.messages(names):
-            writer.write(names[message.topic], message.received_ns, message.raw)
+            earlier_ns = 20_000_000 * ("wrist" in message.topic)
+            writer.write(names[message.topic], message.received_ns, restamped(message.raw, stamp_ns(message.raw) - earlier_ns))
     remap = [f"--remap={new}:={old.strip('/')}" for old, new in names.items() if "camera" in old]
     report = lawam_replay(tmp_path / "foreign", "--task", "franka_pick_place", "--checkpoint", "hold", *remap)
     assert report["episodes"] == 1 and len(report["command_hash"]) == 32
+    assert "inference, replayed" in rows(report), "time did not wait for chunks of other instants, and there were some"
     assert "the recording has no chunks: nothing to compare them with" in report["notes"]
     assert "chunks start from the new commands" in report["notes"]
 

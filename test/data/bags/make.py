@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from lawam_ros import bringup
@@ -25,10 +26,10 @@ Interfere = Callable[[SimulatedRun, float], None]
 
 
 class Operator:
-    """Holds, stops and asks for something else, each once, at its instant of simulated time."""
+    """Holds, stops and resets, each once, at its instant of simulated time."""
 
-    def __init__(self) -> None:
-        self._plan = [(0.6, "hold"), (1.0, "reset"), (1.6, "stop"), (2.4, "reset")]
+    def __init__(self, *plan: tuple[float, str]) -> None:
+        self._plan = list(plan)
 
     def __call__(self, run: SimulatedRun, time_s: float) -> None:
         if self._plan and time_s > self._plan[0][0]:
@@ -39,22 +40,35 @@ def leave_alone(run: SimulatedRun, time_s: float) -> None:
     """An undisturbed run."""
 
 
-GOLDEN: dict[str, tuple[str, int, float, Callable[[], Interfere]]] = {
-    "pick_place": ("franka_pick_place", 10007, 3.0, lambda: leave_alone),
-    "drawer": ("franka_drawer", 10003, 2.5, lambda: leave_alone),
-    "operator": ("franka_pick_place", 10011, 3.5, Operator),
+@dataclass(frozen=True)
+class Golden:
+    """seconds: of simulated time. interferer: makes who interferes. losses: what the robot does not send, as the parameter of ``sim``."""
+
+    task: str
+    seed: int
+    seconds: float
+    interferer: Callable[[], Interfere] = lambda: leave_alone
+    losses: str = ""
+
+
+# The wrist camera is away for longer than a chunk takes, however slowly it is run through; after lost joint states only a reset leads on.
+GOLDEN = {
+    "pick_place": Golden("franka_pick_place", 10007, 3.0),
+    "drawer": Golden("franka_drawer", 10003, 2.5),
+    "operator": Golden("franka_pick_place", 10011, 3.5, lambda: Operator((0.6, "hold"), (1.0, "reset"), (1.6, "stop"), (2.4, "reset"))),
+    "faults": Golden("franka_pick_place", 10007, 4.8, lambda: Operator((4.0, "reset")), "wrist:0.2:2.7;joint_states:3.3:3.5"),
 }
-"""Folder -> task, seed, length in s of simulated time, and who interferes."""
+"""By the name of the folder."""
 
 
 def make(name: str, work: Path) -> Path:
-    task, seed, seconds, interferer = GOLDEN[name]
-    overrides = [*COMPRESSED, f"task.episode.timeout_s={seconds}"]
-    values = bringup.defaults(task) | {"seed": str(seed), "set": ";".join(overrides), "view": "false", "clock": "lockstep"}
+    golden = GOLDEN[name]
+    overrides = [*COMPRESSED, f"task.episode.timeout_s={golden.seconds}"]
+    values = bringup.defaults(golden.task) | {"seed": str(golden.seed), "set": ";".join(overrides), "view": "false", "clock": "lockstep"}
     values |= {"record": "true", "bag": str(work / "whole"), "device": "cpu"}
-    with simulated_run(task, values) as run:
-        interfere = interferer()
-        run.client.reset_world(seed)
+    with simulated_run(golden.task, values, losses=golden.losses) as run:
+        interfere = golden.interferer()
+        run.client.reset_world(golden.seed)
         time.sleep(0.3)  # the first frames and joint states of the episode
         while not run.client.activate_executor():
             time.sleep(0.2)

@@ -51,6 +51,10 @@ def test_chunks_wait_for_their_latency():
     assert ticks.released(200 * MS) == []
 
 
+def always(frame_ns: int) -> bool:
+    return True
+
+
 def looks() -> SteppedLooks:
     return SteppedLooks("/front", ["/front", "/wrist", "/joint_states"], LookRule(100 * MS, 0))
 
@@ -62,11 +66,11 @@ def test_a_frame_is_decided_on_when_everything_of_its_step_is_there():
     policy.status(status(48))
     policy.arrived("/wrist", 52 * MS)
     policy.arrived("/joint_states", 48 * MS)
-    assert policy.decided() is None, "the executor has not ticked this step"
+    assert policy.decided(always) is None, "the executor has not ticked this step"
     policy.status(status(52))
-    stamp, verdict, said = policy.decided()
+    stamp, verdict, said = policy.decided(always)
     assert (stamp, verdict, said.stamp_ns) == (52 * MS, INFER, 52 * MS)
-    assert policy.decided() is None
+    assert policy.decided(always) is None
     assert policy.arrived("/front", 52 * MS) == INFER, "asked again, the same answer"
 
 
@@ -76,8 +80,19 @@ def test_frames_are_decided_in_order_and_skipped_while_nobody_wants_chunks():
         policy.arrived("/front", stamp * MS)
     policy.step(104 * MS, {})
     policy.status(status(104, "HOLD"))
-    assert [policy.decided()[:2] for _ in range(3)] == [(0, SKIP), (52 * MS, INFER), (104 * MS, SKIP)]
+    assert [policy.decided(always)[:2] for _ in range(3)] == [(0, SKIP), (52 * MS, INFER), (104 * MS, SKIP)]
     policy.arrived("/front", 156 * MS)
     policy.step(156 * MS, {})
     policy.status(status(156, "LATCHED"))
-    assert policy.decided()[1] == SKIP
+    assert policy.decided(always)[1] == SKIP
+
+
+def test_the_frame_after_one_without_an_observation_is_looked_at():
+    policy = SteppedLooks("/front", ["/front"], LookRule(100 * MS, 800 * MS))
+    verdicts = []
+    for stamp in (52, 104, 156):
+        policy.arrived("/front", stamp * MS)
+        policy.step(stamp * MS, {})
+        policy.status(status(stamp))
+        verdicts.append(policy.decided(lambda frame_ns: frame_ns != 52 * MS)[1])
+    assert verdicts == [SKIP, INFER, SKIP]

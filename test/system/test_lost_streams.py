@@ -1,0 +1,24 @@
+"""A simulated robot whose camera falls silent, in real time; in lock step ``test_replay.py`` plays such a run."""
+
+import time
+
+from running_graph import TASK
+
+from lawam_ros import bringup
+from lawam_ros.cli.simulated_run import simulated_run
+
+
+def test_without_images_the_arm_holds_and_goes_on_with_them():
+    values = bringup.defaults(TASK) | {"checkpoint": "hold", "view": "false"}
+    without_images = set()
+    with simulated_run(TASK, values, losses="front:3:6") as run:
+        run.client.reset_world(10000)
+        while not run.client.activate_executor():
+            time.sleep(0.05)
+        deadline = time.monotonic() + 30.0
+        while run.client.world.time_s < 6.3 or run.client.status.state != "RUN":
+            assert time.monotonic() < deadline, run.client.status
+            if 5.0 < run.client.world.time_s < 5.8:  # the last chunk lasts until 4.3 s
+                without_images.add((run.client.status.state, run.client.status.reason))
+            time.sleep(0.005)
+    assert without_images == {("HOLD", "plan_ended")}
