@@ -8,6 +8,7 @@ from typing import Any
 from lawam_ros.contract.errors import EXIT_DONE, UserMistake
 
 _PLOTTED_EPISODES, _PLOTTED_FRAMES = 2, 6
+_JPEG_QUALITY = 65
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -81,7 +82,7 @@ def _plot(dataset: Any, path: Path) -> None:
             pictures[f"{camera}, episode {episode}: {dataset.episodes[episode].task}"] = dataset.frames_at(episode, camera, frames)
     sheet = dataset_sheet([episode.length / dataset.fps for episode in dataset.episodes], tracks, pictures)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), sheet[..., ::-1]):
+    if not cv2.imwrite(str(path), sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]):
         raise UserMistake(f"--plot: {path} could not be written")
 
 
