@@ -15,11 +15,14 @@ import pytest
 from lawam_ros import bringup
 from lawam_ros.bringup import ARGUMENTS, Argument, NodeSpec
 from lawam_ros.cli.process_group import ProcessGroup
+from lawam_ros.cli.replay_nodes import REPLAY_ARGUMENTS, replay_nodes
 from lawam_ros.contract.errors import UserMistake
 from lawam_ros.contract.load import load_contract
 from lawam_ros.contract.paths import share_dir
+from lawam_ros.data.replay_setup import replay_values
 
 TASK = "franka_pick_place"
+GOLDEN = Path(__file__).resolve().parents[2] / "data" / "bags" / "pick_place"
 
 
 def values(**changes: str) -> dict[str, str]:
@@ -144,7 +147,7 @@ def recording(kind: str) -> Any:
 
 @pytest.fixture
 def launched(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Run the launch file on a recording stand-in of launch with arguments as on a command line; its actions by kind."""
+    """Run a launch file on a recording stand-in of launch, with arguments as on a command line; its actions by kind."""
     kinds = ("DeclareLaunchArgument", "OpaqueFunction", "SetEnvironmentVariable", "RegisterEventHandler", "Shutdown", "ExecuteProcess")
     actions = SimpleNamespace(**{kind: recording(kind) for kind in kinds})
     contents: dict[str, dict[str, Any]] = {
@@ -164,8 +167,8 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> Any:
             parent, child = name.split(".")
             monkeypatch.setattr(sys.modules[parent], child, sys.modules[name], raising=False)
 
-    def launch(given: dict[str, str]) -> dict[str, list[Recorded]]:
-        path = share_dir() / "launch" / f"{TASK}.launch.py"
+    def launch(given: dict[str, str], name: str = TASK) -> dict[str, list[Recorded]]:
+        path = share_dir() / "launch" / f"{name}.launch.py"
         spec = importlib.util.spec_from_file_location("launch_file_under_test", path)
         assert spec is not None
         assert spec.loader is not None
@@ -201,25 +204,9 @@ def started_by_the_runner(nodes: tuple[NodeSpec, ...], namespace: str) -> dict[s
     return found
 
 
-@pytest.mark.parametrize(
-    "given",
-    [
-        {},
-        {"view": "false", "seed": "12001"},
-        {"record": "true", "bag": "/tmp/bag 1", "clock": "lockstep"},
-        {
-            "namespace": "/cell_1/left",
-            "set": "world.cube_size_m=0.05;robot.tick_hz=200.0",
-            "checkpoint": "1e3",
-            "instruction": "yes: put 'it' there, 100 % # künstlich",
-        },
-    ],
-)
-def test_launch_and_runner_start_the_same(launched: Any, given: dict[str, str]) -> None:
-    actions = launched(given)
-    resolved = values(**given)
-    nodes = bringup.nodes_for(TASK, resolved)
-    by_runner = started_by_the_runner(nodes, resolved["namespace"])
+def assert_same(actions: dict[str, list[Recorded]], nodes: tuple[NodeSpec, ...], namespace: str, hardware: str) -> None:
+    """What launch starts is what the runner starts, and is ``nodes``."""
+    by_runner = started_by_the_runner(nodes, namespace)
     by_launch = {}
     for node in actions["Node"]:
         assert node.options["package"] == "lawam_ros"
@@ -237,7 +224,56 @@ def test_launch_and_runner_start_the_same(launched: Any, given: dict[str, str]) 
             name: type(value) for name, value in node.parameters.items()
         }
     variables = {action.args[0]: action.args[1] for action in actions["SetEnvironmentVariable"]}
-    assert variables == bringup.environment(resolved["hardware"])
+    assert variables == bringup.environment(hardware)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"view": "false", "seed": "12001"},
+        {"record": "true", "bag": "/tmp/bag 1", "clock": "lockstep"},
+        {
+            "namespace": "/cell_1/left",
+            "set": "world.cube_size_m=0.05;robot.tick_hz=200.0",
+            "checkpoint": "1e3",
+            "instruction": "yes: put 'it' there, 100 % # künstlich",
+        },
+    ],
+)
+def test_launch_and_runner_start_the_same(launched: Any, given: dict[str, str]) -> None:
+    resolved = values(**given)
+    assert_same(launched(given), bringup.nodes_for(TASK, resolved), resolved["namespace"], resolved["hardware"])
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"clock": "steady", "rate": "0.5", "closed": "true", "tolerance_command_rad": "0.02"},
+        {"namespace": "cell", "checkpoint": "hold", "against": str(GOLDEN), "same_weights": "true", "set": "robot.tick_hz=200.0"},
+    ],
+)
+def test_launch_and_runner_replay_the_same(launched: Any, given: dict[str, str]) -> None:
+    given = {"bag": str(GOLDEN), **given}
+    resolved = replay_values(GOLDEN, {argument.name: argument.default for argument in REPLAY_ARGUMENTS} | given)
+    nodes = replay_nodes(resolved)
+    assert [node.name for node in nodes] == ["chunk_executor", "policy", "player"]
+    assert_same(launched(given, "replay"), nodes, resolved["namespace"], "sim")
+
+
+def test_launch_of_a_replay_ends_with_its_player_and_names_what_the_bag_lacks(launched: Any, tmp_path: Path) -> None:
+    actions = launched({"bag": str(GOLDEN)}, "replay")
+    assert [action.args[0] for action in actions["DeclareLaunchArgument"]] == [argument.name for argument in REPLAY_ARGUMENTS]
+    (handler,) = actions["RegisterEventHandler"]
+    on_exit = handler.args[0].options["on_exit"]
+    ended = {
+        name: on_exit(SimpleNamespace(returncode=code, process_name=f"{name}-1"), None) for name, code in (("player", 1), ("policy", 1))
+    }
+    assert [action.kind for action in ended["player"]] == ["Shutdown"]
+    assert ended["policy"] is None
+    with pytest.raises(UserMistake, match="expected a bag"):
+        launched({"bag": str(tmp_path)}, "replay")
 
 
 def test_launch_declares_every_argument(launched: Any) -> None:
