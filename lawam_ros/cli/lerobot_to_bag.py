@@ -1,6 +1,7 @@
 """A LeRobot v3 folder as bags, one per episode: demonstrations can be replayed and looked at like runs."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +22,22 @@ _HELD_PERIODS = 4
 
 
 def write_bags(dataset: LeRobotDataset, contract: Contract, out: Path) -> Iterator[Path]:
-    """One folder per episode, as it is done; those that exist already are left as they are."""
+    """One folder per episode, as it is done; those that are complete already are left as they are."""
     for episode in range(len(dataset)):
         folder = out / f"episode_{episode:05d}"
         if not (folder / "metadata.yaml").is_file():
+            _remove_unfinished(folder)
             with BagWriter(folder) as writer:
                 _write_episode(InputMessages(writer), dataset, contract, episode)
         yield folder
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """What a conversion that was killed has left; a folder that holds anything else stays, and is refused."""
+    for file in folder.glob(f"{folder.name}*.mcap"):
+        file.unlink()
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _write_episode(messages: InputMessages, dataset: LeRobotDataset, contract: Contract, episode: int) -> None:

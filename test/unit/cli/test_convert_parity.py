@@ -137,17 +137,45 @@ def test_wherever_a_recording_is_cut_its_rows_are_those_heard_live(tmp_path: Pat
             np.testing.assert_array_equal(column, live[key][: rows.count], err_msg=f"{key} of a recording cut after {cut_s:.3f} s")
 
 
-def rows_of(recording: Path) -> EpisodeRows:
+def rows_of(recording: Path, span: tuple[int, int] | None = None) -> EpisodeRows:
+    """Rows of a recording of ``SMALL``, whole or between two instants."""
     with Bag(recording) as bag:
         streams = bag_streams(bag.topics, SMALL.robot, {})
         run = read_run(bag, streams, SMALL.robot)
         assert run.span_ns is not None
-        rows = EpisodeRows(SMALL, chains_of(SMALL), run.span_ns[1])
-        reader = BagFrames(bag, streams, SMALL.robot, run, run.span_ns, HZ)
+        span = span or run.span_ns
+        rows = EpisodeRows(SMALL, chains_of(SMALL), span[1])
+        reader = BagFrames(bag, streams, SMALL.robot, run, span, HZ)
         for frame in reader:
             list(rows.add(frame))
+            if rows.complete:
+                break
         assert reader.problem == ""
     return rows
+
+
+def test_a_late_demonstration_of_a_long_recording_is_read_without_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in write_recording(tmp_path / "bag", SMALL, seconds=8.0):
+        pass
+    with Bag(tmp_path / "bag") as bag:
+        start_ns = next(bag.messages(TYPES)).received_ns
+    span = (start_ns + 5_110_000_000, start_ns + 6_000_000_000)
+    messages_of, first_ns = Bag.messages, []
+
+    def watched(bag: Bag, *arguments):
+        for number, m in enumerate(messages_of(bag, *arguments)):
+            if number == 0:
+                first_ns.append(m.received_ns)
+            yield m
+
+    monkeypatch.setattr(Bag, "messages", watched)
+    rows = rows_of(tmp_path / "bag", span)
+    live, _ = live_rows(*span, tmp_path / "bag")
+    assert rows.complete and rows.count >= 17
+    for key, column in rows.columns().items():
+        np.testing.assert_array_equal(column, live[key])
+    whole, demonstration, _ = first_ns
+    assert whole == start_ns and demonstration > span[0] - 3 * 10**9
 
 
 def test_ordinary_videos_are_close(lossless: LeRobotDataset, tmp_path: Path) -> None:
@@ -160,7 +188,11 @@ def test_ordinary_videos_are_close(lossless: LeRobotDataset, tmp_path: Path) -> 
 
 
 def test_a_dataset_becomes_bags_from_which_the_same_dataset_is_made(lossless: LeRobotDataset, tmp_path: Path) -> None:
-    assert main(["convert", str(lossless.root), "--to", "bag", "--out", str(tmp_path / "bags")]) == 0
+    call = ["convert", str(lossless.root), "--to", "bag", "--out", str(tmp_path / "bags")]
+    assert main(call) == 0
+    unfinished = tmp_path / "bags" / "episode_00000"
+    (unfinished / "metadata.yaml").unlink()  # as a conversion that was killed leaves it
+    assert main(call) == 0
     again = tmp_path / "again"
     assert converted(tmp_path / "bags" / "episode_00000", again, "--lossless", "--task", "franka_pick_place")["code"] == 0
     first, second = lossless.rows(0), LeRobotDataset(again).rows(0)
