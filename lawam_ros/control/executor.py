@@ -362,7 +362,7 @@ class ChunkExecutor:
         return self._motion.joints.position if self._window is None else self._window.commanded(now_ns).position
 
     def _distance_rad(self, commanded_rad: Array) -> float:
-        return float(np.abs(commanded_rad - self._measured.joints_rad).max())
+        return float(max(np.abs(commanded_rad - self._measured.joints_rad).tolist()))
 
     def _inputs_problem(self, now_ns: int) -> str:
         """What joints, switches and controller say against a start."""

@@ -24,7 +24,7 @@ class Guard:
         values = np.concatenate([state.position, state.velocity, state.acceleration, state.acceleration - previous.acceleration])
         # A value that is not a number is not within bounds either.
         within = (values <= self._highest) & (values >= self._lowest)
-        if within.all() and (self._limits.envelope is None or _within_envelope(state, self._limits.envelope)):
+        if np.count_nonzero(within) == len(within) and (self._limits.envelope is None or _within_envelope(state, self._limits.envelope)):
             return None
         return guard(state, previous, self._limits, self._dt_s) or "non_finite"
 

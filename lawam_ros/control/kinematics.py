@@ -28,6 +28,7 @@ class Chain:
         self._columns = np.ascontiguousarray(before_joint[..., :2])
         self._turned_columns = np.stack([before_joint[..., 1], -before_joint[..., 0]], axis=-1)
         self._after_last = after_last
+        self._entries_first = (*range(before_joint.ndim - 2, before_joint.ndim), *range(before_joint.ndim - 2))
 
     @classmethod
     def stacked(cls, chains: Sequence["Chain"]) -> "Chain":
@@ -86,21 +87,23 @@ class Chain:
             frames[width:] = frames[:-width] @ frames[width:]
             width *= 2
         tcp = frames[-1] @ self._after_last
-        zx, zy, zz = frames[..., 0, 2], frames[..., 1, 2], frames[..., 2, 2]
-        arm = tcp[..., :3, 3] - frames[..., :3, 3]
-        rx, ry, rz = arm[..., 0], arm[..., 1], arm[..., 2]
-        rows = np.empty((6, *zx.shape))
-        rows[0] = zy * rz - zz * ry
-        rows[1] = zz * rx - zx * rz
-        rows[2] = zx * ry - zy * rx
-        rows[3], rows[4], rows[5] = zx, zy, zz
-        return tcp, rows.T.swapaxes(-1, -2)
+        entries = frames.transpose(self._entries_first)
+        # Axes from row 3 on, and levers, with x and y once more behind z: the cross product is then one difference for all rows.
+        rows, levers = np.empty((8, *entries.shape[2:])), np.empty((5, *entries.shape[2:]))
+        rows[3:6] = entries[:3, 2]
+        rows[6:] = rows[3:5]
+        np.subtract(tcp.T[3, :3, None], entries[:3, 3], out=levers[:3])
+        levers[3:] = levers[:2]
+        np.subtract(rows[4:7] * levers[2:], rows[5:] * levers[1:4], out=rows[:3])
+        return tcp, rows[:6].T.swapaxes(-1, -2)
 
     def _locals(self, q_rad: Array) -> Array:
         """Transform of each joint (n, 4, 4), stacked (n, A, 4, 4): its constant part turned about +z."""
         turns = q_rad.T[..., None, None]
         local = self._constant.copy()
-        local[..., :2] = np.cos(turns) * self._columns + np.sin(turns) * self._turned_columns
+        columns = local[..., :2]
+        np.multiply(np.cos(turns), self._columns, out=columns)
+        columns += np.sin(turns) * self._turned_columns
         return local
 
 

@@ -1,7 +1,8 @@
 """The last thing that modifies a command: position, velocity, acceleration and jerk limits of every joint, each tick."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,7 @@ _MATCH_RATE_PER_S = 100.0
 _BRAKE_SHARE = 0.6
 
 
-@dataclass(frozen=True)
-class JointState:
+class JointState(NamedTuple):
     """Commanded positions (rad), velocities (rad/s) and accelerations (rad/s2) of all joints at one tick."""
 
     position: Array
@@ -96,6 +96,8 @@ class JointLimiter:
         n = len(limits.lower_rad)
         self._top, self._most = limits.velocity_rad_s, limits.acceleration_rad_s2
         self._below_top, self._least = -self._top, -self._most
+        level = self._most / self._jerk_step
+        self._free_speed = self._top - self._jerk_step_dt * (0.5 * level * (level + 1.0) + 0.125)  # a generous _unwinding_level
         farthest = self._farthest_stop()
         self._free_lower, self._free_upper = limits.lower_rad + farthest, limits.upper_rad - farthest
         self._stops: list[Array | None] = [None] * n
@@ -127,7 +129,7 @@ class JointLimiter:
         if followed is not None:
             wanted = np.where(np.isnan(followed), wanted, followed)
         allowed = self._within_derivatives(wanted)
-        if float(np.abs(allowed - wanted).max()) > 1e-6:
+        if np.count_nonzero(np.abs(allowed - wanted) > 1e-6):
             self.hits += 1
         self.state = self._within_positions(allowed)
         return self.state
@@ -190,9 +192,8 @@ class JointLimiter:
         highest = np.minimum(self._most, now.acceleration + self._jerk_step)
         coasting = now.velocity + now.acceleration * (0.5 * self.dt_s)
         direct = np.minimum(np.maximum(wanted, lowest), highest)
-        level = np.abs(direct) / self._jerk_step
-        # A generous bound of what unwinding adds (see _unwinding_level): where it fits, the velocity limit is no matter.
-        if np.count_nonzero(np.abs(coasting) + self._jerk_step_dt * (0.5 * level * (level + 1.0) + 0.125) > self._top) == 0:
+        # Where unwinding the largest acceleration still ends below the velocity limit, that limit is no matter.
+        if np.count_nonzero(np.abs(coasting) > self._free_speed) == 0:
             return np.asarray(direct)
         above = self._jerk_step * _unwinding_level((limits.velocity_rad_s - coasting) / self._jerk_step_dt)
         below = -self._jerk_step * _unwinding_level((limits.velocity_rad_s + coasting) / self._jerk_step_dt)
@@ -206,8 +207,7 @@ class JointLimiter:
         unbounded = self.limits.envelope is None and np.count_nonzero(free) == len(free)
         risky = None if unbounded else self._may_leave(candidate)
         if risky is None or not np.count_nonzero(risky):
-            if any(stop is not None for stop in self._stops):
-                self._stops = [None] * len(self._stops)
+            self._stops = [None] * len(self._stops)
             return candidate
         acceleration = acceleration.copy()
         braking = False

@@ -136,7 +136,7 @@ class Motion:
     @property
     def lag_rad(self) -> float:
         """How far the joints are behind the plan, which their limits do not let them follow; none without a plan."""
-        return 0.0 if self._plan is None else float(np.abs(self._target_position - self._limiter.state.position).max())
+        return 0.0 if self._plan is None else max(np.abs(self._target_position - self._limiter.state.position).tolist())
 
     @property
     def limit_hits(self) -> int:

@@ -60,6 +60,7 @@ class ProximityFilter:
         self._limits = np.concatenate([np.full(len(self._touch), proximity.clearance_m), np.full(self._grounded, TABLE_CLEARANCE_M)])
         self._extents = [float((np.linalg.norm(one[:, :3], axis=-1) + one[:, 3]).max(initial=0.0)) for one in spheres]
         self._chosen: list[Target] = []
+        self._seen: tuple[list[Target], _Scene] | None = None
         self._room_m = 0.0
         self._step_half = 0.5 * APPROACH_DECELERATION_M_S2 * dt_s
         self.hits = 0
@@ -97,16 +98,18 @@ class ProximityFilter:
 
     def _looked_at(self, asked: list[Target], before: list[Target]) -> list[Target]:
         """What is allowed, and how much room it leaves, by looking at every sphere."""
-        then, now = self._scene(before), self._scene(asked)
+        seen, now = self._seen, self._scene(asked)
+        then = seen[1] if seen is not None and seen[0] == before else self._scene(before)
         if not self._near_slowly(then, now):
             self.hits += 1
             asked = self._moved(asked, before, then, now)
             now = self._scene(asked)
+        self._seen = (asked, now)
         self._room_m = float((now.distances - self._limits).min(initial=math.inf))
         return asked
 
     def _scene(self, targets: list[Target]) -> _Scene:
-        turns = self._turns @ np.array([rot.to_rows(quat) for _, quat in targets])
+        turns = self._turns @ np.array([x for _, quat in targets for row in rot.to_rows(quat) for x in row]).reshape(-1, 3, 3)
         places = self._origins + (self._turns @ np.array([position for position, _ in targets])[..., None])[..., 0]
         offsets = (turns[self._owner] @ self._local)[..., 0]
         centres = offsets + places[self._owner]

@@ -148,16 +148,15 @@ class Plan:
 
     def state(self, arm: str, pace: Pace) -> TcpState:
         """Target of one arm at a pace; derivatives are per second of real time."""
-        track, rate, seam_rate = self.tracks[arm].state(pace.time_s), pace.rate, pace.seam_rate
-        position, velocity = track.position_m, _scaled(track.velocity_m_s, rate)
-        acceleration = _timed(track.velocity_m_s, track.acceleration_m_s2, rate, pace.rate_per_s)
-        quat, angular = track.quat_xyzw, _scaled(track.angular_velocity_rad_s, rate)
-        angular_acceleration = _timed(track.angular_velocity_rad_s, track.angular_acceleration_rad_s2, rate, pace.rate_per_s)
-        offset = self.position_seams[arm].sample(pace.seam_time_s)
+        track = _at_pace(self.tracks[arm].state(pace.time_s), pace.rate, pace.rate_per_s)
+        offset, turn = self.position_seams[arm].sample(pace.seam_time_s), self.rotation_seams[arm].sample(pace.seam_time_s)
+        if offset is None and turn is None:
+            return track
+        position, quat, velocity, angular, acceleration, angular_acceleration = track
+        seam_rate = pace.seam_rate
         if offset is not None:
             position, velocity = _plus(position, offset[0], 1.0), _plus(velocity, offset[1], seam_rate)
             acceleration = _plus(acceleration, _timed(offset[1], offset[2], seam_rate, pace.seam_rate_per_s), 1.0)
-        turn = self.rotation_seams[arm].sample(pace.seam_time_s)
         if turn is not None:
             turn_quat = rot.from_rotvec(turn[0])
             turning, curving = _scaled(turn[1], seam_rate), _timed(turn[1], turn[2], seam_rate, pace.seam_rate_per_s)
@@ -166,6 +165,18 @@ class Plan:
             carried_acceleration = _plus(rot.rotate(turn_quat, angular_acceleration), so3.cross(spin, carried), 1.0)
             angular_acceleration = _plus(carried_acceleration, so3.angular_acceleration(turn[0], turning, curving), 1.0)
         return TcpState(position, quat, velocity, angular, acceleration, angular_acceleration)
+
+
+def _at_pace(state: TcpState, rate: float, rate_per_s: float) -> TcpState:
+    """A state of a course that is run through at ``rate``, which changes by ``rate_per_s``."""
+    if rate == 1.0 and rate_per_s == 0.0:
+        return state
+    return state._replace(
+        velocity_m_s=_scaled(state.velocity_m_s, rate),
+        angular_velocity_rad_s=_scaled(state.angular_velocity_rad_s, rate),
+        acceleration_m_s2=_timed(state.velocity_m_s, state.acceleration_m_s2, rate, rate_per_s),
+        angular_acceleration_rad_s2=_timed(state.angular_velocity_rad_s, state.angular_acceleration_rad_s2, rate, rate_per_s),
+    )
 
 
 def _scaled(a: Sequence[float], factor: float) -> rot.Vector:
@@ -203,7 +214,7 @@ def splice(tracks: dict[str, ArmTrack], arms: tuple[Arm, ...], now: Mapping[str,
     count, names, times = len(arms), [arm.name for arm in arms], grid(end_s)
     starts = [tracks[name].state(0.0) for name in names]
     rate = min(1.0, *(_allowed_rate(start, arm) for start, arm in zip(starts, arms, strict=True)))
-    pairs = [(_within_reason(now[arm.name], arm), _at_rate(start, rate)) for start, arm in zip(starts, arms, strict=True)]
+    pairs = [(_within_reason(now[arm.name], arm), _at_pace(start, rate, 0.0)) for start, arm in zip(starts, arms, strict=True)]
     lacking = [_shift_between(*pair) for pair in pairs] + [_turn_between(*pair) for pair in pairs]
     offsets, offset_rates, curvatures = np.array(lacking).swapaxes(0, 1)
     speed_limits = [arm.tcp_velocity_m_s for arm in arms] + [arm.tcp_angular_velocity_rad_s for arm in arms]
@@ -223,16 +234,6 @@ def _allowed_rate(start: TcpState, arm: Arm) -> float:
     """Rate at which a track that is too fast at its beginning keeps the arm's Cartesian speeds."""
     linear, angular = math.hypot(*start.velocity_m_s), math.hypot(*start.angular_velocity_rad_s)
     return 1.0 / max(linear / arm.tcp_velocity_m_s, angular / arm.tcp_angular_velocity_rad_s, 1.0)
-
-
-def _at_rate(state: TcpState, rate: float) -> TcpState:
-    """The same course run through at another, constant rate."""
-    return state._replace(
-        velocity_m_s=_scaled(state.velocity_m_s, rate),
-        angular_velocity_rad_s=_scaled(state.angular_velocity_rad_s, rate),
-        acceleration_m_s2=_scaled(state.acceleration_m_s2, rate * rate),
-        angular_acceleration_rad_s2=_scaled(state.angular_acceleration_rad_s2, rate * rate),
-    )
 
 
 def _within_reason(here: TcpState, arm: Arm) -> TcpState:

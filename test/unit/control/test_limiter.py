@@ -235,7 +235,25 @@ def test_guard_names_what_is_wrong(contract, field, amount, verdict):
     limits, home, zero = panda(contract), contract.robot.arms[0].home_rad, np.zeros(7)
     good = JointState(home, zero, zero)
     assert guard(good, good, limits, DT) is None
-    bad = dataclasses.replace(good, **{field: getattr(good, field) + amount * np.eye(7)[4]})
+    bad = good._replace(**{field: getattr(good, field) + amount * np.eye(7)[4]})
     assert guard(bad, good, limits, DT) == verdict
     slow_jerk = dataclasses.replace(limits, jerk_rad_s3=np.ones(7))
-    assert guard(dataclasses.replace(good, acceleration=zero + 0.1), good, slow_jerk, DT) == "jerk"
+    assert guard(good._replace(acceleration=zero + 0.1), good, slow_jerk, DT) == "jerk"
+
+
+def test_where_the_velocity_limit_is_no_matter_it_changes_nothing(contract):
+    """The short way is taken far from the velocity limit; the long one, which is always right, gives the same bits."""
+    limits = panda(contract)
+    short, long = JointLimiter(limits, DT), JointLimiter(limits, DT)
+    long._free_speed = np.full(7, -np.inf)
+    rng, zero = np.random.default_rng(4), np.zeros(7)
+    goal, fast = contract.robot.arms[0].home_rad, []
+    for limiter in (short, long):
+        limiter.reset(goal)
+    for _ in range(200):
+        goal = np.clip(goal + rng.normal(0.0, rng.choice([0.005, 0.2]), 7), limits.lower_rad, limits.upper_rad)
+        for _ in range(int(rng.integers(5, 120))):
+            one, other = short.track(goal, zero, zero), long.track(goal, zero, zero)
+            assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+            fast.append((np.abs(one.velocity) > short._free_speed).any())
+    assert 0.1 < np.mean(fast) < 0.9

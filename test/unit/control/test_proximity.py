@@ -84,11 +84,13 @@ def test_distances_by_hand(two):
     assert made_filter(two).distance_m(low) == pytest.approx(0.02 + 0.03 - 0.025, abs=1e-9)
 
 
-def driven(two, start, step, ticks):
-    """Targets that go by ``step`` per tick, filtered each tick."""
+def driven(two, start, step, ticks, remembers=True):
+    """Targets that go by ``step`` per tick, filtered each tick. remembers: the filter may use what it saw in the tick before."""
     proximity, now, smallest = made_filter(two), start, []
     course = []
     for _ in range(ticks):
+        if not remembers:
+            proximity._seen = None
         asked = [(tuple(np.add(position, move)), quat) for (position, quat), move in zip(now, step, strict=True)]
         now = proximity.allowed(asked, now)
         smallest.append(proximity.distance_m(now))
@@ -102,6 +104,13 @@ def test_hands_driven_at_each_other_stop_apart_and_slide_along(two):
     assert proximity.hits > 10 and smallest.min() >= 0.02 - 1e-9 and smallest[-1] < 0.03
     # Upwards, which nothing forbids, they go on.
     assert course[-1, 0, 2] > course[300, 0, 2] > course[200, 0, 2] > 0.5
+
+
+def test_what_was_seen_in_the_tick_before_need_not_be_looked_at_again(two):
+    start = [((0.5, 0.0, 0.5), DOWN), ((0.52, 0.0, 0.5), DOWN)]
+    step = ((0.0, -0.0015, 0.0001), (0.0, 0.0015, 0.0))
+    (course, *_), (looked, *_) = (driven(two, start, step, 300, remembers) for remembers in (True, False))
+    np.testing.assert_array_equal(course, looked)
 
 
 def test_a_hand_driven_at_the_table_stops_above_it_however_it_is_turned(two):
