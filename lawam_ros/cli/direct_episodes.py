@@ -23,6 +23,7 @@ from lawam_ros.control.lock_step import LookRule
 from lawam_ros.control.measured import robot_state
 from lawam_ros.control.tick_output import Status
 from lawam_ros.data.action_space import absolute_row
+from lawam_ros.observe.image import rotate
 from lawam_ros.policies.committed import Committed, committed_of, runs
 from lawam_ros.policies.interface import Policy, Reference, prefix_kind
 from lawam_ros.policies.noise import noise_seed
@@ -88,7 +89,8 @@ class PolicyInTheLoop:
                 self.measured.uses.append((chunk.stamp_ns, loop.now_ns))
         loop.tick()
         if due.pictures:
-            pictures = self._rig.pictures(world.snapshot())
+            mounted = self._rig.pictures(world.snapshot())
+            pictures = {camera.name: rotate(mounted[camera.name], camera.rotate_deg) for camera in self._contract.robot.cameras}
             self.frame = pictures[self._contract.task.policy.primary_cameras[0]]
             status = loop.status
             if self._rule.looks(loop.now_ns, status.state in ("RUN", "HOLD"), status.epoch_stamp_ns):

@@ -72,7 +72,7 @@ def _command(contract: Contract, stamp_ns: int, time_s: float) -> JointCommand:
 def _film(camera: Camera, seed: int) -> Iterator[NDArray[np.uint8]]:
     """Pictures of a cluttered table without end: a wrist camera glides over it, through that of any other one passes a hand."""
     rng = np.random.default_rng(seed)
-    height, width, margin = camera.height, camera.width, 64
+    (height, width), margin = camera.mounted_hw, 64
     table = _table(rng, height + 2 * margin, width + 2 * margin)
     hand = _table(rng, height // 3, width // 5)
     noise = rng.normal(0.0, _NOISE_LEVELS, (height + 64, width + 64, 3)).astype(np.float32)

@@ -25,7 +25,7 @@ def publish_cameras(contract: Contract, domain: int) -> None:
     robot, policy = contract.robot, contract.task.policy
     cameras = [robot.camera(name) for name in policy.primary_cameras + policy.wrist_cameras]
     noise = np.random.default_rng(0)
-    images = [rgb_to_image(noise.integers(0, 255, (c.height, c.width, 3), dtype=np.uint8), 0, c.name) for c in cameras]
+    images = [rgb_to_image(noise.integers(0, 255, (*c.mounted_hw, 3), dtype=np.uint8), 0, c.name) for c in cameras]
     publishers = [node.create_publisher(Image, camera.topic, qos.IMAGE_OUT) for camera in cameras]
 
     def frame(count: int) -> None:

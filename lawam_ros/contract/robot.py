@@ -105,7 +105,8 @@ COMPRESSED = "/compressed"
 class Camera:
     """A colour camera: its default topic (relative), expected image size, mounting rotation and calibrated exposure-to-stamp latency.
 
-    topic: raw images, or JPEG and PNG where it ends in COMPRESSED. mount: from calibration; None where only TF knows, or nobody.
+    width, height: of the picture that policies see, after ``rotate_deg``. topic: raw images, or JPEG and PNG where it ends in COMPRESSED.
+    mount: from calibration; None where only TF knows, or nobody.
     """
 
     name: str
@@ -116,6 +117,11 @@ class Camera:
     rotate_deg: int
     latency_s: float
     mount: CameraMount | None = None
+
+    @property
+    def mounted_hw(self) -> tuple[int, int]:
+        """Height and width of the picture on the topic, before ``rotate_deg``."""
+        return (self.width, self.height) if self.rotate_deg % 180 else (self.height, self.width)
 
     @property
     def info_topic(self) -> str:

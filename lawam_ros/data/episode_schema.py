@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from lawam_ros.contract.load import Contract
 from lawam_ros.contract.records import Pose
-from lawam_ros.contract.robot import CARTESIAN_COMPONENTS, Camera, Robot
+from lawam_ros.contract.robot import CARTESIAN_COMPONENTS, Robot
 from lawam_ros.contract.rotations import quat_make_continuous
 from lawam_ros.data.action_space import absolute_row
 from lawam_ros.data.lerobot_layout import Schema, VectorFeature, VideoFeature
@@ -35,7 +35,7 @@ def episode_schema(contract: Contract) -> Schema:
         robot_type=robot.name,
         fps=round(contract.task.policy.action_hz),
         vectors=(VectorFeature(STATE, state), VectorFeature(REFERENCE, commanded), VectorFeature(ACTION, commanded)),
-        videos=tuple(VideoFeature(IMAGE_PREFIX + camera.name, *_upright_size(camera)) for camera in robot.cameras),
+        videos=tuple(VideoFeature(IMAGE_PREFIX + camera.name, camera.height, camera.width) for camera in robot.cameras),
     )
 
 
@@ -79,9 +79,3 @@ def _parts(prefix: str, parts: dict[str, tuple[str, ...]], original_key: str, ar
             out[prefix + name]["rotation_type"] = rotations[name]
         start += len(names)
     return out
-
-
-def _upright_size(camera: Camera) -> tuple[int, int]:
-    """Height and width of the picture after the contract's rotation."""
-    turned = camera.rotate_deg % 180 != 0
-    return (camera.width, camera.height) if turned else (camera.height, camera.width)

@@ -75,8 +75,7 @@ def check_message(message: Image, camera: Camera) -> None:
     """What can be told of an image before it is decoded. Raises BadImage as ``image_to_rgb`` would."""
     if message.encoding in CHANNELS or bridge() is None:
         check_layout(len(message.data), message.height, message.width, message.step, message.encoding)
-    size = (message.height, message.width)
-    check_size(size[::-1] if camera.rotate_deg % 180 else size, camera.height, camera.width)
+    check_size((message.height, message.width), *camera.mounted_hw)
 
 
 def image_message(rgb: NDArray[np.uint8], camera: Camera, stamp_ns: int, frame_id: str) -> ImageMessage:

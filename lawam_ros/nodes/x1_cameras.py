@@ -58,7 +58,7 @@ class X1Cameras:
             try:
                 rgb = rgb_of_packet(bytes(message.data), str(message.format), lambda data, form: decoder.feed(data, codec_hint=form))
                 if rgb is not None:
-                    self._publish(camera, shrunk(rgb, camera.height, camera.width))
+                    self._publish(camera, shrunk(rgb, *camera.mounted_hw))
                     self.pictures += 1
                     self.problems.pop(camera.name, None)
             except BadImage as error:

@@ -35,9 +35,8 @@ class CameraRig:
         mujoco.mj_flex(self._model, self._data)
 
     def render(self, camera: str) -> NDArray[np.uint8]:
-        """RGB picture (height, width, 3) of the robot file's size."""
-        wanted = self._cameras[camera]
-        size = (wanted.height, wanted.width)
+        """RGB picture (height, width, 3) as the camera is mounted, not yet turned."""
+        size = self._cameras[camera].mounted_hw
         if size not in self._renderers:
             self._renderers[size] = mujoco.Renderer(self._model, *size)
         renderer = self._renderers[size]
@@ -45,14 +44,14 @@ class CameraRig:
         return np.array(renderer.render())
 
     def pictures(self, snapshot: Snapshot) -> dict[str, NDArray[np.uint8]]:
-        """Every camera's picture of one instant."""
+        """Every camera's picture of one instant, as mounted."""
         self.show(snapshot)
         return {name: self.render(name) for name in self._cameras}
 
     def focal_length_px(self, camera: str) -> float:
         """Focal length in pixels, the same in both directions; the optical axis meets the middle of the picture and nothing distorts."""
         field_of_view_rad = np.radians(float(self._model.camera(camera).fovy[0]))
-        return float(0.5 * self._cameras[camera].height / np.tan(0.5 * field_of_view_rad))
+        return float(0.5 * self._cameras[camera].mounted_hw[0] / np.tan(0.5 * field_of_view_rad))
 
     def close(self) -> None:
         for renderer in self._renderers.values():

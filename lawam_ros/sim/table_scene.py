@@ -35,8 +35,7 @@ class Furniture:
 
 def table_scene_xml(contract: Contract, robot: RobotModel, physics: Physics, furniture: Sequence[Furniture]) -> str:
     """The whole model. Frame: world = base frame of the robot."""
-    width = max(camera.width for camera in contract.robot.cameras)
-    height = max(camera.height for camera in contract.robot.cameras)
+    height, width = (max(sides) for sides in zip(*(camera.mounted_hw for camera in contract.robot.cameras), strict=True))
     table = robot.table
     x_m, half_x_m = sum(table.x_m) / 2, (table.x_m[1] - table.x_m[0]) / 2
     return f"""

@@ -56,9 +56,9 @@ class CameraView:
         if self._info is None:
             raise ValueError(f"expected a calibration on {camera.info_topic}, got none yet")
         pinhole = Pinhole.from_info(self._info, camera.is_rectified, camera.rotate_deg)
-        size = (pinhole.height, pinhole.width) if camera.rotate_deg % 180 else (pinhole.width, pinhole.height)
-        if size != (camera.width, camera.height):
-            raise ValueError(f"expected a calibration for {camera.width}x{camera.height} pixels, got {size[0]}x{size[1]}")
+        height, width = camera.mounted_hw
+        if (pinhole.width, pinhole.height) != (width, height):
+            raise ValueError(f"expected a calibration for {width}x{height} pixels, got {pinhole.width}x{pinhole.height}")
         return pinhole
 
     def _mount(self) -> Place:

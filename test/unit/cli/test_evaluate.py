@@ -2,6 +2,7 @@
 
 import json
 
+import av
 import pytest
 
 from lawam_ros.cli.main import main
@@ -39,3 +40,16 @@ def test_a_direct_run_reports_films_and_draws_its_failures(capsys, tmp_path):
     assert report["observation_to_command_ms_p50"] == 100.0
     assert len(report["video"]) == 2 and all((tmp_path / name.split("/")[-1]).stat().st_size > 1000 for name in report["video"])
     assert (tmp_path / "failures.png").stat().st_size > 1000
+
+
+def test_a_camera_on_its_side_is_turned_in_a_direct_run_as_in_the_graph(capsys, tmp_path):
+    on_its_side = ["robot.cameras.front.rotate_deg=90", "robot.cameras.front.width=240", "robot.cameras.front.height=320"]
+    arguments = ["eval", "--through", "direct", "--episodes", "1", "--checkpoint", "hold", "--set", "task.episode.timeout_s=1"]
+    arguments += [word for override in on_its_side for word in ("--set", override)]
+    assert main([*arguments, "--json", "--out", str(tmp_path)]) == 0
+    (film,) = json.loads(capsys.readouterr().out.splitlines()[-1])["video"]
+    with av.open(film) as container:
+        picture = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    assert picture.shape == (320, 240, 3)
+    warmth = picture[..., 0].astype(float) - picture[..., 2]
+    assert warmth[:, :60].mean() > warmth[:, -60:].mean() + 20, "expected the wooden table left, robot and wall, which are grey, right"

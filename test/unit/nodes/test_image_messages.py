@@ -15,7 +15,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from lawam_ros.contract.load import load_contract
 from lawam_ros.nodes import messages
 from lawam_ros.nodes.camera_input import CameraInput
-from lawam_ros.nodes.images import image_message, image_to_rgb, image_type, rgb_to_image
+from lawam_ros.nodes.images import check_message, image_message, image_to_rgb, image_type, rgb_to_image
 from lawam_ros.observe.image import BadImage
 
 CAMERA = load_contract("franka_pick_place").robot.camera("front")
@@ -54,6 +54,11 @@ def test_pictures_are_turned_as_the_contract_says(degrees: int) -> None:
     expected = np.rot90(RGB, turns)
     camera = replace(CAMERA, rotate_deg=degrees, height=expected.shape[0], width=expected.shape[1])
     np.testing.assert_array_equal(image_to_rgb(rgb_to_image(RGB, 0, ""), camera), expected)
+    assert camera.mounted_hw == RGB.shape[:2]
+    check_message(rgb_to_image(RGB, 0, ""), camera)
+    if degrees != 180:
+        with pytest.raises(BadImage, match="pixels as in the robot file"):
+            check_message(rgb_to_image(np.ascontiguousarray(expected), 0, ""), camera)
 
 
 def test_compressed_images() -> None:
