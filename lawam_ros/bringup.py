@@ -153,7 +153,8 @@ def nodes_for(task: str, values: Mapping[str, str]) -> tuple[NodeSpec, ...]:
         driven[values["hardware"]] = [NodeSpec(contract.robot.bridge.node, {**common, "backend": bridged})]
         obeyed = {"hardware": "bridge_mock" if bridged == MOCK else "real"}
     # The first to start and the last to be stopped, so that a recording shows how the arm came to rest.
-    nodes = [NodeSpec("recorder", {**timed, "bag": values["bag"]})] if values["record"] == "true" else []
+    recorded: dict[str, Value] = {"bag": values["bag"], "bridge": bool(bridged)}
+    nodes = [NodeSpec("recorder", {**timed, **recorded})] if values["record"] == "true" else []
     nodes += [
         *driven[values["hardware"]],
         NodeSpec("chunk_executor", {**timed, "instruction": values["instruction"], **obeyed}),
@@ -187,10 +188,12 @@ def foreign_nodes_for(task: str, values: Mapping[str, str]) -> tuple[ForeignNode
 
 
 def bag_command(task: str, values: Mapping[str, str]) -> list[str]:
-    """``ros2 bag record`` of what the node ``recorder`` records, for installations that have it."""
+    """``ros2 bag record`` of what the node ``recorder`` records under its own name, for installations that have it."""
     folder = values["bag"] or f"bags/{task}_{time.strftime('%Y%m%d_%H%M%S')}"
     namespace = "/" + values["namespace"].strip("/")
-    topics = [posixpath.join(namespace, topic.name) for topic in recorded_topics(contract_for(task, values).robot)]
+    contract = contract_for(task, values)
+    recorded = recorded_topics(contract.robot, bridged=bool(back_end_for(contract, values)))
+    topics = [posixpath.join(namespace, topic.name) for topic in recorded if not topic.kept_as]
     return ["ros2", "bag", "record", "--storage", "mcap", "--output", folder, "--topics", *topics]
 
 

@@ -26,8 +26,11 @@ from lawam_ros.observe.image import BadImage
 BAG = Parameter("bag", "", "Folder of the bag; must not exist yet. Empty takes bags/<task>_<date>_<time>.")
 COMPRESS = Parameter("compress_images", False, "Write raw images as JPEG, on the topic with /compressed behind its name.")
 SUBGOALS = Parameter("subgoals", True, "Also the features of the subgoals, 0.3 MB and more per chunk.")
+BRIDGE = Parameter(
+    "bridge", False, "Also what a bridge is told, tells the robot and says of itself; set-points under recorded/, where nothing obeys them."
+)
 KEEP_FREE = Parameter("keep_free_mb", 256, "The recording ends when the disk has less room than this.", low=1, high=10_000_000)
-TABLE = (BAG, COMPRESS, SUBGOALS, KEEP_FREE, LOCKSTEP)
+TABLE = (BAG, COMPRESS, SUBGOALS, BRIDGE, KEEP_FREE, LOCKSTEP)
 
 _MARKS = {"start_episode": "start", "end_episode": "end", "discard_episode": "discard"}
 
@@ -43,7 +46,8 @@ class RecorderNode(ManagedNode):
 
     def setup(self) -> None:
         self._contract = self.contract()
-        self._topics = recorded_topics(self._contract.robot, bool(self.get_parameter("subgoals").value))
+        subgoals, bridged = (bool(self.get_parameter(name).value) for name in ("subgoals", "bridge"))
+        self._topics = recorded_topics(self._contract.robot, subgoals, bridged)
         self._marks = self.create_publisher(String, EPISODE_TOPIC, qos.CHUNK)
         self._ready = self.create_publisher(String, RECORDER_READY_TOPIC, qos.LATCHED)
         self._mark_services = [self.create_service(Trigger, f"~/{name}", self._marker(mark)) for name, mark in _MARKS.items()]
@@ -53,7 +57,7 @@ class RecorderNode(ManagedNode):
         writer = BagWriter(folder)
         listeners: list[tuple[RecordedTopic, str, bool]] = []
         for topic in self._topics:
-            name = self.resolve_topic_name(topic.name)
+            name = self.resolve_topic_name(topic.kept_as or topic.name)
             compress = bool(self.get_parameter("compress_images").value) and topic.driver and topic.type == "sensor_msgs/msg/Image"
             if compress:
                 writer.add_topic(name + COMPRESSED, "sensor_msgs/msg/CompressedImage")

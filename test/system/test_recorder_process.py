@@ -19,8 +19,9 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image, JointState
-from std_msgs.msg import String
+from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
 
 from lawam_ros.cli.domain import ReservedDomain
 from lawam_ros.contract.recorded_topics import RECORDER_READY_TOPIC
@@ -126,6 +127,26 @@ def test_everything_said_is_in_the_bag(tmp_path: Path, compressed: bool) -> None
         assert {bag.decode(m).data for m in bag.messages({"/instruction"})} == {"fold the towel"}
         assert [bag.decode(m).header.stamp.nanosec for m in bag.messages({"/joint_states"})] == [k * 10_000_000 for k in range(20)]
         assert not bag.problems
+
+
+def test_what_a_bridge_is_told_and_says_is_in_the_bag(tmp_path: Path) -> None:
+    folder = tmp_path / "bag"
+    with stage(folder, "task:=x1_towel_fold", "bridge:=true") as recorder:
+        set_points = recorder.node.create_publisher(JointTrajectory, "x1_bridge/set_points", qos.COMMAND)
+        told = recorder.node.create_publisher(JointState, "x1_bridge/reference", qos.BEAT)
+        obeys = recorder.node.create_publisher(Bool, "lawam/controller_active", qos.LATCHED)
+        recorder.wait(lambda: all(p.get_subscription_count() for p in (set_points, told, obeys)), "subscriptions")
+        obeys.publish(Bool(data=True))
+        for _ in range(20):
+            set_points.publish(JointTrajectory())
+            told.publish(JointState())
+            time.sleep(0.02)
+        assert recorder.end() == 0
+    with Bag(folder) as bag:
+        assert bag.topics["/recorded/x1_bridge/set_points"].count > 0
+        assert bag.topics["/x1_bridge/reference"].count > 0
+        assert [bag.decode(m).data for m in bag.messages({"/lawam/controller_active"})] == [True]
+        assert "/x1_bridge/set_points" not in bag.topics
 
 
 def test_a_full_disk_ends_the_recording_with_a_reason_and_nothing_else(tmp_path: Path) -> None:

@@ -32,6 +32,18 @@ def official(monkeypatch):
     monkeypatch.setattr(installation.importlib.util, "find_spec", lambda name: None)
 
 
+def test_a_bridge_is_recorded_and_its_set_points_never_under_their_own_name():
+    wanted = bringup.defaults(X1) | {"hardware": "mock", "record": "true"}
+    for back_end, bridged in (("mock", True), ("", False)):
+        given = wanted | {"backend": back_end}
+        recorder = next(node for node in bringup.nodes_for(X1, given) if node.name == "recorder")
+        assert recorder.parameters["bridge"] is bridged
+        command = bringup.bag_command(X1, given)
+        assert ("/x1_bridge/reference" in command) is bridged
+        assert ("/lawam/controller_active" in command) is bridged
+        assert "/x1_bridge/set_points" not in command
+
+
 def test_mock_is_the_same_graph_with_another_robot():
     nodes = {node.name: node for node in bringup.nodes_for(TASK, values(hardware="mock", images="data#1"))}
     simulated = {node.name: node for node in bringup.nodes_for(TASK, values(hardware="sim"))}

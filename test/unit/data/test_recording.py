@@ -81,3 +81,22 @@ def test_every_topic_recorded_has_a_type_the_writer_knows(tmp_path: Path) -> Non
     assert len({topic.name for topic in topics}) == len(topics)
     assert len(topics) == len(recorded_topics(load_contract("franka_pick_place").robot, subgoals=False)) + 2
     writer.abandon()
+
+
+def test_what_a_bridge_is_told_is_recorded_where_nothing_obeys_it(tmp_path: Path) -> None:
+    robot = load_contract("x1_towel_fold").robot
+    bridge = robot.bridge
+    assert bridge is not None
+    simulated, bridged = recorded_topics(robot), recorded_topics(robot, bridged=True)
+    added = {topic.name: topic.kept_as for topic in bridged if topic not in simulated}
+    assert added == {
+        bridge.command_topic: "recorded/x1_bridge/set_points",
+        bridge.reference_topic: "",
+        "lawam/controller_active": "",
+    }
+    assert bridge.command_topic not in {topic.kept_as or topic.name for topic in bridged}
+    writer = BagWriter(tmp_path / "bag")
+    assert all(writer.knows(topic.type) for topic in bridged)
+    writer.abandon()
+    panda = load_contract("franka_pick_place").robot
+    assert recorded_topics(panda, bridged=True) == recorded_topics(panda)
