@@ -10,16 +10,13 @@ import time
 
 import numpy as np
 from numpy.typing import NDArray
-from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from lawam_ros.contract.bridge import ACTIVE_TOPIC, BACK_ENDS, MOCK, SDK
+from lawam_ros.contract.bridge import ACTIVE_TOPIC, MOCK
 from lawam_ros.contract.errors import LawamError, UserMistake
-from lawam_ros.contract.installation import refuse_ros_wheels
-from lawam_ros.contract.paths import urdf_dir
 from lawam_ros.contract.robot import Camera, Robot
 from lawam_ros.control.bridge_guard import BRAKING, FOLLOWING, LATCHED, BridgeGuard
 from lawam_ros.control.robot_report import BackEnd, RobotReport, SendRefused
@@ -33,11 +30,9 @@ from lawam_ros.nodes.own_thread import OwnThread
 from lawam_ros.nodes.parameters import Parameter
 from lawam_ros.nodes.priority import EXECUTOR, lock_memory, raise_priority
 from lawam_ros.nodes.tick_thread import TickThread
+from lawam_ros.nodes.x1_back_ends import back_end_named
 from lawam_ros.nodes.x1_cameras import X1Cameras
-from lawam_ros.nodes.x1_sdk import SdkBackEnd, vendor_sdk
-from lawam_ros.nodes.x1_topics import TopicsBackEnd
-from lawam_ros.observe.image import jpeg_from_rgb
-from lawam_ros.sim.x1_mock import MockX1, mock_sdk
+from lawam_ros.nodes.x1_sdk import SdkBackEnd
 
 BACKEND = Parameter("backend", MOCK, "Way to the robot: sdk (the vendor's Python package), topics (those on the robot), mock (no robot).")
 TABLE = (BACKEND,)
@@ -81,7 +76,7 @@ class X1BridgeNode(ManagedNode):
         self._command_topic = robot.sim_command_topic if kind == MOCK else robot.bridge.command_topic
         self._guard = BridgeGuard(robot, robot.bridge)
         self._inputs = OwnThread(inputs_node(self), "inputs", self.fail)
-        self._back_end = self._back_end_named(kind, robot, self._inputs.node)
+        self._back_end = back_end_named(kind, robot, robot.bridge, self._inputs.node)
         self._back_end.open()
         self._period_s = 1.0 / robot.bridge.rate_hz
         self._hung_s = max(_HUNG_S, 2.0 * robot.bridge.command_age_s)
@@ -166,19 +161,6 @@ class X1BridgeNode(ManagedNode):
 
     def warning(self) -> str:
         return self._guard.warning() if self._guard is not None else ""
-
-    def _back_end_named(self, kind: str, robot: Robot, inputs: Node) -> BackEnd:
-        assert robot.bridge is not None
-        urdf = (urdf_dir() / robot.urdf).read_text(encoding="utf-8")
-        if kind == MOCK:
-            grey = jpeg_from_rgb(np.full((240, 320, 3), 128, np.uint8), 90)
-            return SdkBackEnd(robot, robot.bridge, urdf, mock_sdk(MockX1(robot, urdf, grey)))
-        if kind not in BACK_ENDS:
-            raise UserMistake(f"parameter backend: expected one of {', '.join(BACK_ENDS)}, got {kind!r}")
-        refuse_ros_wheels()
-        if kind == SDK:
-            return SdkBackEnd(robot, robot.bridge, urdf, vendor_sdk())
-        return TopicsBackEnd(inputs, robot, robot.bridge, urdf)
 
     def _show_cameras(self, robot: Robot) -> None:
         """Of a back end that has them; with the robot's own topics its cameras are remapped."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from lawam_ros.control.limiter import stacked_limits
-from lawam_ros.nodes import x1_bridge
+from lawam_ros.nodes import x1_back_ends, x1_bridge
 from lawam_ros.sim.x1_mock import MockX1
 
 
@@ -56,5 +56,5 @@ def listened(robot, *arguments):
 
 
 if __name__ == "__main__":
-    x1_bridge.MockX1 = listened
+    x1_back_ends.MockX1 = listened
     sys.exit(x1_bridge.main())

@@ -25,7 +25,7 @@ from lawam_ros.contract.load import load_contract
 from lawam_ros.contract.records import JointCommand
 from lawam_ros.control.kinematics import Chain
 from lawam_ros.control.official_rows import official_arms, official_vector
-from lawam_ros.nodes import bridge_link, messages, qos, x1_bridge
+from lawam_ros.nodes import bridge_link, messages, qos, x1_back_ends
 from lawam_ros.nodes.bridge_link import BridgeLink
 from lawam_ros.nodes.x1_bridge import X1BridgeNode
 from lawam_ros.nodes.x1_topics import TopicsBackEnd
@@ -226,7 +226,7 @@ def test_deactivation_ends_the_following(hands):
 )
 def test_what_cannot_be_is_refused_at_configure(parameters, code, monkeypatch):
     """As on an official ROS 2 without the vendor's package."""
-    monkeypatch.setattr(x1_bridge, "refuse_ros_wheels", lambda: None)
+    monkeypatch.setattr(x1_back_ends, "refuse_ros_wheels", lambda: None)
     node = started("autostart:=true", *parameters)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
