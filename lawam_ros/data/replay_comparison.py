@@ -101,7 +101,12 @@ def compare(recorded: Replayed, replayed: Replayed, tolerances: Tolerances, with
 
 def used_apart_ns(recorded: Replayed, replayed: Replayed) -> list[int]:
     """Instants from which the commands go ways of their own until the episode ends: a chunk was used by one of the two alone, or by one
-    earlier than by the other. The joints' limits and the pace of a plan make up for no lead, so that the ways do not meet again."""
+    earlier than by the other. The joints' limits and the pace of a plan make up for no lead, so that the ways do not meet again.
+
+    Empty where the recording does not tell when its chunks were used.
+    """
+    if not recorded.uses:
+        return []
     apart = []
     for observation_ns in recorded.uses.keys() | replayed.uses.keys():
         used = [run.uses[observation_ns] for run in (recorded, replayed) if observation_ns in run.uses]

@@ -141,8 +141,15 @@ def _without_gaps(run: RecordedRun, start_ns: int, end_ns: int) -> list[tuple[in
     stamps = np.unique(np.concatenate(list(run.stamps.values())))
     stamps = np.concatenate([[start_ns], stamps[(stamps > start_ns) & (stamps < end_ns)], [end_ns]])
     cuts = np.flatnonzero(np.diff(stamps) > MAX_GAP_NS)
-    bounds = [start_ns, *(int(stamp) for cut in cuts for stamp in (stamps[cut], stamps[cut + 1])), end_ns]
+    edges = [(int(stamps[cut]), _all_there_ns(run, int(stamps[cut + 1]), end_ns)) for cut in cuts]
+    bounds = [start_ns, *(instant for edge in edges for instant in edge), end_ns]
     return [(low, high) for low, high in zip(bounds[::2], bounds[1::2], strict=True) if low < high]
+
+
+def _all_there_ns(run: RecordedRun, since_ns: int, end_ns: int) -> int:
+    """From when on every stream has something of ``since_ns`` or later: what is older starts no executor. ``end_ns`` where one has not."""
+    later = [stamps[stamps >= since_ns] for stamps in run.stamps.values()]
+    return max(int(stamps[0]) if len(stamps) else end_ns for stamps in later)
 
 
 def _episode(statuses: Sequence[ExecutorStatus], start_ns: int, end_ns: int) -> Episode:

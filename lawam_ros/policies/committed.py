@@ -98,12 +98,15 @@ def committed_part(last: Targets, age_s: float, delay_s: float, grid: StepGrid, 
 
 
 def rows_at(targets: Targets, arm: str, times_s: Array) -> Array:
-    """Absolute rows (M, 8) of an arm at instants (M,) that the targets cover, between their points as in :func:`committed_part`."""
+    """Absolute rows (M, 8) of an arm at instants (M,) that the targets cover, between their points as in :func:`committed_part`.
+
+    Points may share an instant, as frames of a recording do whose camera stands still.
+    """
     columns = targets.values[:, [targets.components.index(f"{arm}/{name}") for name in _ROW]]
     grid = targets.time_from_start_s
     after = np.clip(np.searchsorted(grid, times_s, side="right"), 1, len(grid) - 1) if len(grid) > 1 else np.zeros(len(times_s), int)
     before = np.maximum(after - 1, 0)
-    span = np.where(after > before, grid[after] - grid[before], 1.0)
+    span = np.where(grid[after] > grid[before], grid[after] - grid[before], 1.0)
     part = np.clip((times_s - grid[before]) / span, 0.0, 1.0)
     result = columns[before].copy()
     result[:, :3] += part[:, None] * (columns[after, :3] - columns[before, :3])

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from damaged_bag import damaged_copy
 
 from lawam_ros.cli.main import main
 from lawam_ros.data.bag_reader import Bag
@@ -88,6 +89,26 @@ def test_a_bag_of_another_recorder_replays_as_sqlite3_under_other_names(lawam_re
     assert "inference, replayed" in rows(report), "time did not wait for chunks of other instants, and there were some"
     assert "the recording has no chunks: nothing to compare them with" in report["notes"]
     assert "chunks start from the new commands" in report["notes"]
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_a_bag_with_jumps_in_time_and_damaged_messages_ends_in_a_report_that_names_them(lawam_replay, tmp_path, storage):
+    bag = damaged_copy(BAGS / "pick_place", tmp_path / "damaged", storage)
+    report = lawam_replay(bag, "--task", "franka_pick_place", "--checkpoint", "hold")
+    assert report["episodes"] == 2, "before and behind the jump"
+    assert len(report["command_hash"].split("-")) == 2 and rows(report)["stops"]["count"] == "none"
+    for problem in ("camera wrist: time goes back by 30.0 s", "joint states: 1 damaged", "2 messages that do not decode"):
+        assert any(told.startswith(problem) for told in report["problems"]), problem
+
+
+def test_a_bag_without_a_camera_is_refused_and_told_what_it_has(capsys, tmp_path):
+    with Bag(BAGS / "pick_place") as bag, BagWriter(tmp_path / "half") as writer:
+        for message in bag.messages(["/joint_states", "/camera/front/image_raw/compressed"]):
+            writer.add_topic(message.topic, message.type)
+            writer.write(message.topic, message.received_ns, message.raw)
+    assert main(["replay", str(tmp_path / "half"), "--task", "franka_pick_place", "--checkpoint", "hold"]) == 2
+    said = capsys.readouterr().err
+    assert "the bag has no camera wrist (camera/wrist/image_raw); it has /camera/front/image_raw/compressed, /joint_states" in said
 
 
 def test_a_recording_that_lost_images_and_joint_states_ends_in_a_report_that_names_them(lawam_replay, tmp_path):

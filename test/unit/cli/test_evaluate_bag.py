@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from damaged_bag import damaged_copy
 
 from lawam_ros.cli import evaluate_bag
 from lawam_ros.cli.frame_rows import STAMP
@@ -153,6 +154,15 @@ def test_behind_a_gap_of_a_camera_it_goes_on(capsys, tmp_path):
     broken = evaluated(capsys, tmp_path, "--task", "franka_pick_place", "--checkpoint", "hold", "--stride", "1", bag=bag)
     assert broken["code"] == 0 and 7 < broken["chunks"] < 20, "of 1.8 s, less 1.2 s for the last chunk and what tells the last actions"
     assert len(broken["problems"]) == 1 and "camera wrist" in broken["problems"][0]
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_jumps_in_time_and_damaged_messages_are_left_out_and_named(capsys, tmp_path, storage):
+    bag = damaged_copy(BAG.with_name("pick_place"), tmp_path / "damaged", storage)
+    report = evaluated(capsys, tmp_path, "--task", "franka_pick_place", "--checkpoint", "hold", bag=bag)
+    assert report["code"] == 0 and report["chunks"] >= 1 and all(np.isfinite(row["error"]).all() for row in report["components"])
+    for problem in ("camera wrist: time goes back by 30.0 s", "joint states: 1 damaged", "1.68 s after its first image"):
+        assert any(told.startswith(problem) for told in report["problems"]), problem
 
 
 def test_a_recording_shorter_than_a_chunk_is_refused(capsys, tmp_path):

@@ -96,6 +96,7 @@ def test_out_of_step_commands_are_compared_until_a_chunk_is_used_at_another_inst
 def test_a_few_milliseconds_are_no_other_instant_and_every_episode_begins_anew() -> None:
     assert used_apart_ns(RUN, replace(RUN, uses={20 * MS: 45 * MS, 80 * MS: 105 * MS})) == []
     assert used_apart_ns(RUN, replace(RUN, uses={20 * MS: 40 * MS})) == [120 * MS], "one that was never used"
+    assert used_apart_ns(replace(RUN, uses={}), RUN) == [], "a recording that does not tell"
     later = [replace(c, stamp_ns=c.stamp_ns + 1000 * MS) for c in commands()]
     off = [replace(c, positions_rad=c.positions_rad + 0.1) for c in later]
     two, other = replace(RUN, commands=[commands(), later]), replace(RUN, commands=[commands(), off], uses={})

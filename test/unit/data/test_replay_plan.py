@@ -55,6 +55,17 @@ def test_a_long_gap_ends_an_episode():
     assert spans == [(0, 992), (60_000, 60_992)]
 
 
+def test_behind_a_gap_an_episode_begins_when_every_stream_is_back():
+    """The executor is not activated on joint states of before the gap."""
+    front = [*range(0, 1000, 50), *range(60_000, 61_000, 50)]
+    spans = [
+        (e.start_ns // MS, e.end_ns // MS)
+        for e in episodes_of(recorded(front=front, joint_states=[*range(0, 1000, 8), *range(60_044, 61_000, 8)]))
+    ]
+    assert spans == [(0, 992), (60_044, 60_996)]
+    assert [e.end_ns // MS for e in episodes_of(recorded(front=front, joint_states=range(0, 1000, 8)))] == [992]
+
+
 def test_silence_of_one_stream_within_an_episode_is_told():
     run = recorded(front=[*range(0, 1000, 50), *range(1600, 3000, 50)], joint_states=range(0, 3000, 8))
     assert gaps_of(run, episodes_of(run)) == ["front: nothing for 0.65 s within an episode"]
