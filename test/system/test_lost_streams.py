@@ -11,17 +11,17 @@ from lawam_ros.cli.simulated_run import simulated_run
 
 @pytest.mark.parametrize(("clock", "camera"), [("steady", "front"), ("lockstep", "wrist")])
 def test_without_images_the_arm_holds_and_goes_on_with_them(clock, camera):
-    """In lock step, where the primary camera sets the pace, it is the other one whose loss could make time stand still."""
+    """In lock step, where the primary camera sets the pace, the loss of the other one shortly before a look could make time stand still."""
     values = bringup.defaults(TASK) | {"checkpoint": "hold", "view": "false", "clock": clock}
     without_images = set()
-    with simulated_run(TASK, values, losses=f"{camera}:3:6") as run:
+    with simulated_run(TASK, values, losses=f"{camera}:3.2:6") as run:
         run.client.reset_world(10000)
         while not run.client.activate_executor():
             time.sleep(0.05)
         deadline = time.monotonic() + 60.0
         while run.client.world.time_s < 6.3 or run.client.status.state != "RUN":
             assert time.monotonic() < deadline, run.client.status
-            if 5.0 < run.client.world.time_s < 5.8:  # the last chunk lasts until 4.3 s
+            if 5.0 < run.client.world.time_s < 5.8:  # the last chunk lasts until 4.5 s
                 without_images.add((run.client.status.state, run.client.status.reason))
             time.sleep(0.005)
     assert without_images == {("HOLD", "plan_ended")}
