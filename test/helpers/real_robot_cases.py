@@ -252,7 +252,7 @@ def limits_of_the_robots_own_description():
 
     with bench(prepare=narrow) as real:
         real.move(0.1)
-        limits = real.node._core._robot.arms[0].limits
+        limits = real.node._shared.core._robot.arms[0].limits
         arm = real.contract.robot.arms[0]
         np.testing.assert_allclose(limits.lower_rad[1], -0.35 + arm.position_margin_rad)
         np.testing.assert_allclose(limits.velocity_rad_s[1], 0.3)
