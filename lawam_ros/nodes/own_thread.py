@@ -32,6 +32,6 @@ class OwnThread:
             self._executor.spin()
         except ExternalShutdownException:
             pass
-        except Exception:
+        except Exception:  # whatever a callback raised, a node that is deaf from here on must not drive an arm
             traceback.print_exc(file=sys.stderr)
             self._failed()
