@@ -35,6 +35,7 @@ from lawam_ros.sim.stepped_streams import EPISODE_NS, SteppedStreams
 from lawam_ros.sim.world import World
 
 JOINT_STATES_HZ = 125.0
+OnFrame = Callable[[NDArray[np.uint8]], None]
 
 
 @dataclass
@@ -54,8 +55,7 @@ class DirectMeasurements:
 class PolicyInTheLoop:
     """A policy that drives worlds of one contract through the pure executor, with a modelled latency.
 
-    run_seed: of its noise, as the graph's launch argument ``seed``. rtc: chunks continue the last one. measured is filled as it goes; frame
-    holds the last primary picture.
+    run_seed: of its noise, as the graph's launch argument ``seed``. rtc: chunks continue the last one. measured is filled as it goes.
     """
 
     def __init__(
@@ -67,7 +67,6 @@ class PolicyInTheLoop:
         urdf = (urdf_dir() / contract.robot.urdf).read_text(encoding="utf-8")
         self._chains = {arm.name: Chain.from_urdf(urdf, arm.base_frame, arm.tcp_frame) for arm in contract.robot.arms}
         self.measured = DirectMeasurements()
-        self.frame: NDArray[np.uint8] | None = None
 
     def begin(self, loop: SteppedLoop, streams: SteppedStreams) -> None:
         """A new episode, about to make its first period."""
@@ -77,8 +76,11 @@ class PolicyInTheLoop:
         self._held: list[ActionChunk] = []
         self._last: ActionChunk | None = None
 
-    def period(self) -> bool:
-        """One period: chunks that are due, the executor's command, a look where one is due, physics. Whether there is a new picture."""
+    def period(self, on_frame: OnFrame | None = None) -> None:
+        """One period: chunks that are due, the executor's command, a look where one is due, physics.
+
+        on_frame: gets every picture of the primary camera; without it only those that the policy looks at are drawn.
+        """
         loop, world = self._loop, self._loop.world
         due = self._streams.due()
         if due.joints:
@@ -88,22 +90,30 @@ class PolicyInTheLoop:
             if loop.offer(chunk) is None:
                 self.measured.uses.append((chunk.stamp_ns, loop.now_ns))
         loop.tick()
-        if due.pictures:
-            mounted = self._rig.pictures(world.snapshot())
-            pictures = {camera.name: rotate(mounted[camera.name], camera.rotate_deg) for camera in self._contract.robot.cameras}
-            self.frame = pictures[self._contract.task.policy.primary_cameras[0]]
-            status = loop.status
-            if self._rule.looks(loop.now_ns, status.state in ("RUN", "HOLD"), status.epoch_stamp_ns):
+        status = loop.status
+        looks = due.pictures and self._rule.looks(loop.now_ns, status.state in ("RUN", "HOLD"), status.epoch_stamp_ns)
+        if looks or (due.pictures and on_frame is not None):
+            pictures = self._draw()
+            if on_frame is not None:
+                on_frame(pictures[self._contract.task.policy.primary_cameras[0]])
+            if looks:
                 self._held.append(self._chunk(pictures))
         self.measured.commands += 1
         self.measured.held_ticks += loop.status.state == "HOLD"
         self.measured.path_m.append(np.array([pose.position_m for pose in loop.commanded.values()]))
         loop.advance()
         self._streams.advance(said=False)
-        return due.pictures
+
+    def last_picture(self) -> NDArray[np.uint8]:
+        """The primary camera's picture of this instant."""
+        return self._draw()[self._contract.task.policy.primary_cameras[0]]
 
     def close(self) -> None:
         self._rig.close()
+
+    def _draw(self) -> dict[str, NDArray[np.uint8]]:
+        mounted = self._rig.pictures(self._loop.world.snapshot())
+        return {camera.name: rotate(mounted[camera.name], camera.rotate_deg) for camera in self._contract.robot.cameras}
 
     def _chunk(self, pictures: Mapping[str, NDArray[np.uint8]]) -> ActionChunk:
         robot, policy, loop = self._contract.robot, self._contract.task.policy, self._loop
@@ -157,8 +167,8 @@ class DirectRunner:
         self._scene = scene_of(contract)
         self.policy = PolicyInTheLoop(contract, policy, self._world.model, latency_s, run_seed, rtc)
 
-    def episode(self, seed: int, on_frame: Callable[[], None] = lambda: None) -> EpisodeResult:
-        """One attempt. on_frame: called after every new picture, which is then in ``policy.frame``."""
+    def episode(self, seed: int, on_frame: OnFrame | None = None) -> EpisodeResult:
+        """One attempt. on_frame: gets every picture of the primary camera."""
         world, contract, driver = self._world, self._contract, self.policy
         world.reset(seed)
         measure, end = self._scene.measure(world.parameters), EpisodeEnd(contract.task.episode)
@@ -170,8 +180,7 @@ class DirectRunner:
         reason = ""
         while not (reason := reason or end.reason):
             now_ns = loop.now_ns
-            if driver.period():
-                on_frame()
+            driver.period(on_frame)
             command = loop.command
             checker.add(command.stamp_ns, command.positions_rad, command.velocities_rad_s, command.accelerations_rad_s2)
             measure.update(world.state())

@@ -36,7 +36,7 @@ class DirectOutcome:
     result: "EpisodeResult"
     measured: "DirectMeasurements"
     film: str | None
-    last_frame: "NDArray[np.uint8] | None"
+    last_frame: "NDArray[np.uint8]"
 
 
 class DirectWorker:
@@ -69,17 +69,12 @@ class DirectWorker:
         if self._job.out is not None and seed in self._job.filmed:
             path = self._job.out / f"{self._job.task}_{seed}.mp4"
         writer = VideoWriter(path, round(self._size.rate_hz), self._size.height, self._size.width) if path else None
-
-        def film() -> None:
-            if writer is not None and driver.frame is not None:
-                writer.write(driver.frame)
-
         try:
-            result = runner.episode(seed, film)
+            result = runner.episode(seed, writer.write if writer is not None else None)
         finally:
             if writer is not None:
                 writer.close()
-        return DirectOutcome(result, driver.measured, str(path) if path else None, driver.frame)
+        return DirectOutcome(result, driver.measured, str(path) if path else None, driver.last_picture())
 
 
 _worker: list[DirectWorker] = []
