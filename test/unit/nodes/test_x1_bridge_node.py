@@ -96,9 +96,10 @@ def hands():
     hands = Hands(started())
     yield hands
     hands.speaks = False
-    hands.node.close()
+    # Nothing spins when the node closes: a service that goes while it is waited on raises in the spinning thread.
     hands.executor.shutdown(timeout_sec=10.0)
     hands.thread.join(timeout=10.0)
+    hands.node.close()
     hands.mine.destroy_node()
     hands.node.destroy_node()
     rclpy.try_shutdown()
