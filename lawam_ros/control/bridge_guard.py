@@ -74,9 +74,10 @@ class BridgeGuard:
         held = {stream: max(stamp_ns, old.get(stream, stamp_ns)) for stream, stamp_ns in report.stamps_ns.items()}
         self._report = replace(report, stamps_ns=held)
 
-    def take(self, command: JointCommand, now_ns: int) -> str:
-        """A set-point that came in. Empty when it will be sent, else the reason why it was dropped."""
-        refusal = self._refusal(command, now_ns)
+    def take(self, command: JointCommand, age_s: float, now_ns: int) -> str:
+        """A set-point that came in, ``age_s`` after its stamp. Empty when it will be sent, else the reason why it was dropped."""
+        # One from the future is as wrong as an old one: clocks that differ say nothing about age.
+        refusal = "stamp_age" if abs(age_s) > self._bridge.command_age_s else self._refusal(command, now_ns)
         if refusal:
             self.dropped += 1
             self.dropped_reason = refusal

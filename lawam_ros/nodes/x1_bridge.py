@@ -183,8 +183,9 @@ class X1BridgeNode(ManagedNode):
             return
         if not self._begun:
             return
+        age_s = (self.get_clock().now().nanoseconds - command.stamp_ns) * 1e-9
         with self._lock:
-            self._guard.take(command, time.monotonic_ns())
+            self._guard.take(command, age_s, time.monotonic_ns())
 
     def _cycle(self, deadline_ns: int, index: int) -> None:
         assert self._guard is not None and self._back_end is not None

@@ -33,11 +33,11 @@ class Run:
         self.stamps = dict.fromkeys(STREAMS, 1)
         self.sent = []
 
-    def step(self, command=None, late_ns=0):
+    def step(self, command=None, late_ns=0, age_s=0.0):
         self.now_ns += PERIOD_NS + late_ns
         self.stamps = {name: stamp + (name not in self.silent) for name, stamp in self.stamps.items()}
         self.guard.hear(RobotReport(self.joints, self.openings, dict(self.stamps), self.battery, self.trouble), self.now_ns)
-        refusal = "" if command is None else self.guard.take(replace(command, stamp_ns=self.now_ns), self.now_ns)
+        refusal = "" if command is None else self.guard.take(replace(command, stamp_ns=self.now_ns), age_s, self.now_ns)
         given = self.guard.cycle(self.now_ns)
         if given is not None:
             self.sent.append((self.now_ns, given))
@@ -179,14 +179,34 @@ def test_stamps_must_rise():
     run = Run()
     run.stand()
     command = replace(at(HOME), stamp_ns=run.now_ns)
-    assert run.guard.take(command, run.now_ns) == "stamp_not_rising"
+    assert run.guard.take(command, 0.0, run.now_ns) == "stamp_not_rising"
+
+
+@pytest.mark.parametrize("sign", [1, -1], ids=["held up on the way", "clock ahead"])
+def test_set_points_of_another_time_are_dropped_and_the_arms_brake(sign):
+    run = Run()
+    q = run.move()
+    for _ in range(300):
+        q[0] += 0.3 * PERIOD_NS * 1e-9
+        assert run.step(at(q, {0: 0.3}), age_s=sign * 1.01 * BRIDGE.command_age_s) == "stamp_age"
+        if run.guard.state == LATCHED:
+            break
+    assert (run.guard.state, run.guard.reason) == (LATCHED, "commands_silent")
+    assert_smooth(run)
+
+
+def test_an_old_set_point_starts_nothing():
+    run = Run()
+    assert run.step(at(HOME), age_s=1.0) == "stamp_age"
+    assert run.guard.state == WAITING
+    assert run.step(at(HOME), age_s=0.9 * BRIDGE.command_age_s) == ""
 
 
 def test_a_leap_of_the_stamps_does_not_excuse_a_leap_of_the_arms():
     run = Run()
     q = run.move()
     command = replace(at(q + 0.5, {0: 0.3}), stamp_ns=run.now_ns + 10_000_000_000)
-    assert run.guard.take(command, run.now_ns) == "step"
+    assert run.guard.take(command, 0.0, run.now_ns) == "step"
 
 
 @pytest.mark.parametrize("stream", STREAMS)

@@ -279,7 +279,7 @@ class Loop:
             now_ns = time.monotonic_ns()
             self.guard.hear(self._back_end.report(), now_ns)
             if positions is not None:
-                self.guard.take(command(positions(k), stamp_ns=now_ns), now_ns)
+                self.guard.take(command(positions(k), stamp_ns=now_ns), 0.0, now_ns)
             given = self.guard.cycle(now_ns)
             if given is not None:
                 try:
