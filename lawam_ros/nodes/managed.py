@@ -45,7 +45,8 @@ class ManagedNode(LifecycleNode):
         parameters.declare(self, parameters.COMMON + table)
         self.finished = threading.Event()
         self.exit_code = EXIT_DONE
-        self._configured = self._active = False
+        self._configured = self._active = self._closing = False
+        self._activation = threading.RLock()
         self._last_refusal = ""
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.DIAGNOSTICS)
         self._diagnostics_timer = self.create_timer(DIAGNOSTICS_S, self._publish_diagnostics)
@@ -98,7 +99,10 @@ class ManagedNode(LifecycleNode):
         return self._transition("configure", self.setup, undo=self._release, configured=True, active=False)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        result = self._transition("activate", self.start, configured=True, active=True)
+        with self._activation:
+            if self._closing:  # whoever closes the node has not waited for a slow setup, and would leave behind what moves now
+                return TransitionCallbackReturn.FAILURE
+            result = self._transition("activate", self.start, configured=True, active=True)
         if result is TransitionCallbackReturn.SUCCESS:
             super().on_activate(state)
         return result
@@ -116,9 +120,11 @@ class ManagedNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def close(self) -> None:
-        """Stop and release in order, whatever the state; safe to call twice."""
-        if self._active:
-            self._transition("stop", self.stop, configured=True, active=False)
+        """Stop and release in order, whatever the state; nothing is activated after it. Safe to call twice."""
+        self._closing = True
+        with self._activation:
+            if self._active:
+                self._transition("stop", self.stop, configured=True, active=False)
         if self._configured:
             self._transition("release", self._release, configured=False, active=False)
 
@@ -178,7 +184,7 @@ class ManagedNode(LifecycleNode):
     def _autostart(self) -> None:
         assert self._autostart_timer is not None
         self._autostart_timer.cancel()
-        if self.finished.is_set():
+        if self.finished.is_set() or self._closing:
             return
         if not self._configured:
             self.trigger_configure()

@@ -1,6 +1,7 @@
 """The common lifecycle: what a child refuses, what it leaves behind, and how autostart ends."""
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -153,3 +154,32 @@ def test_a_refusal_after_autostart_has_done_its_work_leaves_the_process_alive(pr
     probe.on_start = refuse(UserMistake("another executor is there"))
     assert probe.trigger_activate() == TransitionCallbackReturn.FAILURE
     assert not probe.finished.is_set()
+
+
+def test_nothing_is_activated_once_the_node_closes(probe: Probe) -> None:
+    probe.on_setup = probe.close  # a stop that comes while a slow setup still runs
+    assert probe.trigger_configure() == SUCCESS
+    assert probe.trigger_activate() == TransitionCallbackReturn.FAILURE
+    assert probe.calls == ["setup"]
+
+
+def test_a_start_under_way_is_stopped_by_a_close_beside_it(probe: Probe) -> None:
+    started, go = threading.Event(), threading.Event()
+
+    def slow() -> None:
+        started.set()
+        assert go.wait(10.0)
+
+    probe.on_start = slow
+    probe.trigger_configure()
+    spinner = threading.Thread(target=probe.trigger_activate)
+    spinner.start()
+    assert started.wait(10.0)
+    closer = threading.Thread(target=probe.close)
+    closer.start()
+    assert probe.calls == ["setup", "start"]
+    go.set()
+    for thread in (spinner, closer):
+        thread.join(timeout=10.0)
+        assert not thread.is_alive()
+    assert probe.calls == ["setup", "start", "stop", "teardown"]
