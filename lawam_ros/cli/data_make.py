@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lawam_ros.contract.errors import EXIT_CRITERION_MISSED, EXIT_DONE, UserMistake
 from lawam_ros.contract.load import load_contract
 from lawam_ros.policies.choose import check_checkpoint
+from lawam_ros.sim.start_recipe import DONE_ALREADY, NOISE_LEVELS, TAKEN_OVER
 
 if TYPE_CHECKING:
     from lawam_ros.cli.demonstration_recorder import Attempt
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 VALIDATION_SEED = 9000
 HELD_OUT_SEED = 10_000
 _ALLOWED_FAILURES = 4
-_NOISE_LEVELS = ("none", "recovery", "policy")
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--jobs", type=int, default=1, help="processes that simulate at the same time (default: %(default)s)")
     parser.add_argument(
         "--noise",
-        choices=_NOISE_LEVELS,
+        choices=NOISE_LEVELS,
         default="recovery",
         help="none: always from the home pose; recovery: also from elsewhere and after the hand was pulled away, with clean labels; "
-        "policy: the policy of --checkpoint works for a while, then the expert takes over and is recorded (default: %(default)s)",
+        "policy: the policy of --checkpoint works for a while, then the expert takes over and is recorded; stuck: for 8 to 15 s, and only "
+        "where it has not done the task by then (default: %(default)s)",
     )
-    parser.add_argument("--checkpoint", default="", help="of --noise policy: folder, shipped name or hub name")
+    parser.add_argument("--checkpoint", default="", help="of --noise policy and stuck: folder, shipped name or hub name")
     parser.add_argument(
         "--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help="override, e.g. world.cube_size_m=0.05"
     )
@@ -124,8 +125,8 @@ def _check_numbers(args: argparse.Namespace) -> None:
     for name, value, low in (("--episodes", args.episodes, 1), ("--jobs", args.jobs, 1), ("--seed", args.seed, 0)):
         if value < low:
             raise UserMistake(f"{name}: expected at least {low}, got {value}")
-    if (args.noise == "policy") != bool(args.checkpoint):
-        raise UserMistake("--noise policy and --checkpoint belong together: the policy works first, then the expert takes over")
+    if (args.noise in TAKEN_OVER) != bool(args.checkpoint):
+        raise UserMistake("--noise policy or stuck and --checkpoint belong together: the policy works first, then the expert takes over")
     if args.checkpoint:
         check_checkpoint(args.checkpoint)
     limit = _seed_limit(args.seed)
@@ -146,6 +147,7 @@ def _record(writer: Any, recipe: Recipe, args: argparse.Namespace) -> list[dict[
     from tqdm import tqdm
 
     failures: list[dict[str, Any]] = []
+    done_already = 0
     first = max(writer.seeds, default=args.seed - 1) + 1
     allowed = _ALLOWED_FAILURES + args.episodes // 4
     with tqdm(total=args.episodes, initial=writer.episodes, unit="episode", desc="demonstrations") as progress:
@@ -155,6 +157,10 @@ def _record(writer: Any, recipe: Recipe, args: argparse.Namespace) -> list[dict[
                 attempt = next(attempts, None)
                 if attempt is None:
                     break
+                if attempt.reason == DONE_ALREADY:
+                    done_already += 1
+                    progress.set_postfix(failed=len(failures), done_already=done_already)
+                    continue
                 if attempt.episode is None:
                     failures.append({"seed": attempt.seed, "reason": attempt.reason})
                     progress.write(f"seed {attempt.seed}: {attempt.reason}, left out")

@@ -15,7 +15,7 @@ from lawam_ros.control.limit_checker import LimitChecker
 from lawam_ros.control.limiter import stacked_limits
 from lawam_ros.sim.expert import Expert
 from lawam_ros.sim.scenes import scene_of
-from lawam_ros.sim.start_recipe import HOME, POLICY, RECOVERY, Start, draw_start
+from lawam_ros.sim.start_recipe import DONE_ALREADY, HOME, RECOVERY, STUCK, TAKEN_OVER, Start, draw_start
 from lawam_ros.sim.stepped_loop import SteppedLoop
 from lawam_ros.sim.stepped_streams import SteppedStreams
 from lawam_ros.sim.success import Result
@@ -75,7 +75,7 @@ class Driver(Protocol):
 
 
 class Demonstrator:
-    """Keeps one world; every ``demonstrate`` is independent of the ones before. driver: who works first with the noise ``policy``."""
+    """Keeps one world; every ``demonstrate`` is independent of the ones before. driver: who works first where a policy is to."""
 
     def __init__(self, contract: Contract) -> None:
         self._contract = contract
@@ -88,7 +88,7 @@ class Demonstrator:
         self.world.reset(seed)
         attempt = _Attempt(self._contract, self.world)
         attempt.prepare(start, self.driver)
-        failure = attempt.work()
+        failure = DONE_ALREADY if start.kind == STUCK and attempt.done() else attempt.work()
         checker = attempt.checker
         if failure is None and checker.violations:
             failure = f"{checker.violations} of {checker.commands} commands broke a joint limit"
@@ -113,7 +113,7 @@ class _Attempt:
         """Everything before the first recorded frame."""
         if start.kind == HOME:
             return
-        if start.kind == POLICY:
+        if start.kind in TAKEN_OVER:
             self._let_drive(driver, start.work_s)
             return
         if start.kind == RECOVERY:
@@ -123,6 +123,11 @@ class _Attempt:
                     break
         self._pull(start)
         self._expert.reset()
+
+    def done(self) -> bool:
+        """Whether there is nothing left to do."""
+        self.measure.update(self._world.state())
+        return self.measure.result().success
 
     def work(self) -> str | None:
         """Record until the task is done and everything has settled. None, or what went wrong."""
@@ -179,7 +184,7 @@ class _Attempt:
 
     def _let_drive(self, driver: Driver | None, seconds: float) -> None:
         if driver is None:
-            raise ValueError("expected a driver for starts of kind policy, got none")
+            raise ValueError("expected a driver for a start in which a policy works first, got none")
         streams = SteppedStreams(self._contract.robot, _JOINT_STATES_HZ, str)
         streams.begin(self._loop.now_ns)
         driver.begin(self._loop, streams)

@@ -3,7 +3,8 @@
 A policy trained on clean demonstrations only has never seen its own small errors. Noise on the commands while recording would put that
 noise into the labels. So all disturbance happens *before the first recorded frame*: the expert works for a while unrecorded, the target is
 pulled away (at times with the gripper opened or closed), everything comes to rest, and recording starts there. Or a policy works, and the
-expert takes over in motion, from the very situations its errors lead to. Every recorded row is what the expert really wants.
+expert takes over in motion, from the very situations its errors lead to; or only where the policy had time enough and is not done. Every
+recorded row is what the expert really wants.
 """
 
 from dataclasses import dataclass
@@ -15,13 +16,18 @@ from lawam_ros.contract.errors import UserMistake
 
 Array = NDArray[np.float64]
 
-HOME, ELSEWHERE, RECOVERY, POLICY = "home", "elsewhere", "recovery", "policy"
-NOISE_LEVELS = ("none", "recovery", "policy")
+HOME, ELSEWHERE, RECOVERY, POLICY, STUCK = "home", "elsewhere", "recovery", "policy", "stuck"
+NOISE_LEVELS = ("none", "recovery", "policy", "stuck")
+TAKEN_OVER = (POLICY, STUCK)
+"""Noise levels, and kinds of start, in which a policy works first."""
+DONE_ALREADY = "the policy had done the task before the expert took over"
+"""Why there is no demonstration from a start of kind stuck."""
 
 _ELSEWHERE_LOW_M = np.array([-0.10, -0.12, -0.20])
 _ELSEWHERE_HIGH_M = np.array([0.12, 0.12, 0.08])
 _LONGEST_WORK_S = 5.5
 _LONGEST_POLICY_S = 15.0
+_ENOUGH_S = 8.0
 _SMALL_PULL_M, _LARGE_PULL_M = 0.02, 0.07
 _STREAM = 77
 
@@ -41,8 +47,8 @@ class Pull:
 
 @dataclass(frozen=True)
 class Start:
-    """kind: home, elsewhere, recovery or policy. work_s: unrecorded time of the expert (recovery) or of a policy (policy). pulls: one per
-    hand for elsewhere and recovery, else none."""
+    """kind: home, elsewhere, recovery, policy or stuck. work_s: unrecorded time of the expert (recovery) or of a policy (policy, stuck).
+    pulls: one per hand for elsewhere and recovery, else none."""
 
     kind: str
     work_s: float = 0.0
@@ -53,13 +59,14 @@ def draw_start(noise: str, seed: int, hands: int = 1) -> Start:
     """Start of the demonstration with this seed. ``none``: always home. ``recovery``: 25 % home, 25 % elsewhere, 50 % recovery.
 
     Half of the recoveries are small pulls (about 2 cm), half large (about 7 cm), since a policy's own errors are mostly small; one in four
-    flips the gripper. ``policy``: a policy works first, and the expert takes over where it has got to.
+    flips the gripper. ``policy``: a policy works for 0.5 to 15 s, and the expert takes over where it has got to. ``stuck``: for 8 to 15 s,
+    and where it has done the task by then, there is no demonstration.
     """
     if noise not in NOISE_LEVELS:
         raise UserMistake(f"expected a noise level of {', '.join(NOISE_LEVELS)}, got {noise!r}")
     random = np.random.default_rng([seed, _STREAM])
-    if noise == "policy":
-        return Start(POLICY, float(random.uniform(0.5, _LONGEST_POLICY_S)))
+    if noise in TAKEN_OVER:
+        return Start(noise, float(random.uniform(_ENOUGH_S if noise == STUCK else 0.5, _LONGEST_POLICY_S)))
     kind = HOME if noise == "none" else str(random.choice([HOME, ELSEWHERE, RECOVERY], p=[0.25, 0.25, 0.5]))
     if kind == HOME:
         return Start(HOME)

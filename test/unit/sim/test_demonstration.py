@@ -8,7 +8,7 @@ from lawam_ros.sim.start_recipe import HOME, RECOVERY, draw_start
 
 choose_renderer()
 
-from lawam_ros.sim import demonstration  # noqa: E402
+from lawam_ros.sim import demonstration, start_recipe  # noqa: E402
 from lawam_ros.sim.demonstration import Demonstrator  # noqa: E402
 from lawam_ros.sim.start_recipe import Pull, Start  # noqa: E402
 
@@ -100,6 +100,7 @@ def test_starts_follow_the_seed_and_cover_all_kinds() -> None:
     for one, other in zip(again.pulls, starts[7].pulls, strict=True):
         np.testing.assert_array_equal(one.offset_m, other.offset_m)
     assert {len(draw_start("recovery", seed, hands=2).pulls) for seed in range(20)} == {0, 2}
+    assert all(start.kind == "stuck" and 8.0 <= start.work_s <= 15.0 for start in (draw_start("stuck", seed) for seed in range(20)))
     with pytest.raises(UserMistake, match="noise"):
         draw_start("wild", 0)
 
@@ -117,7 +118,6 @@ class Wanderer:
         self.loop.tick()
         self.loop.advance()
         self.periods += 1
-        return False
 
 
 def test_the_expert_takes_over_from_a_policy():
@@ -130,3 +130,15 @@ def test_the_expert_takes_over_from_a_policy():
     assert demonstration.start.kind == "policy" and wanderer.periods == round(demonstration.start.work_s * 250)
     first = demonstration.moments[0].snapshot.time_s
     assert first == pytest.approx(demonstration.start.work_s, abs=0.01), "nothing before the takeover is recorded"
+
+
+def test_no_demonstration_from_where_nothing_is_left_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(start_recipe, "_ENOUGH_S", 0.5)
+    monkeypatch.setattr(start_recipe, "_LONGEST_POLICY_S", 0.6)
+    demonstrator = Demonstrator(load_contract("franka_pick_place"))
+    demonstrator.driver = Wanderer()
+    assert demonstrator.demonstrate(3, "stuck").failure is None
+    easy = Demonstrator(load_contract("franka_pick_place", overrides=["world.success_radius_m=0.5"]))
+    easy.driver = Wanderer()
+    assert easy.demonstrate(3, "stuck").failure == start_recipe.DONE_ALREADY
+    assert easy.demonstrate(3, "policy").failure is None

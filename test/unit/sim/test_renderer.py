@@ -34,11 +34,16 @@ def test_a_late_choice_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
         renderer.choose_renderer()
 
 
-def test_a_broken_backend_does_not_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_backend_does_not_draw() -> None:
     assert renderer.backend_draws("no_such_backend") is False
 
+
+def test_a_busy_machine_is_not_told_that_packages_lack(monkeypatch: pytest.MonkeyPatch) -> None:
     def hang(*_args: object, **_kwargs: object) -> None:
         raise subprocess.TimeoutExpired("probe", 1.0)
 
+    monkeypatch.setenv("MUJOCO_GL", "")
+    monkeypatch.delitem(sys.modules, "mujoco", raising=False)
     monkeypatch.setattr(renderer.subprocess, "run", hang)
-    assert renderer.backend_draws("egl") is False
+    with pytest.raises(EnvironmentLacks, match="egl or osmesa to draw .* busy.*MUJOCO_GL=egl"):
+        renderer.choose_renderer()
