@@ -49,6 +49,10 @@ class RunFolder:
     def checkpoint(self) -> Path:
         return self.root / "checkpoint"
 
+    @property
+    def teacher(self) -> Path:
+        return self.root / "teacher"
+
     def cache(self, name: str) -> Path:
         return self.root / "cache" / name
 

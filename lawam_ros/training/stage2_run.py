@@ -1,5 +1,6 @@
 """``lawam train stage2``: the whole policy on one or several datasets, from scratch or from a checkpoint."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,10 +32,10 @@ from lawam_ros.training.sources import Source
 from lawam_ros.training.stage2 import PolicyBatch, PolicyLosses
 from lawam_ros.training.stage_loop import ReadyStage, mean_figures, taken_up
 from lawam_ros.training.subgoals import subgoal_samples
+from lawam_ros.training.teacher_latents import with_teacher
 from lawam_ros.training.trainer import part_name
 
 STAGE = "stage2"
-_TEACHER_BATCH = 128
 
 
 def ready_stage2(plan: RunPlan, processes: Processes) -> ReadyStage:
@@ -54,7 +55,7 @@ def ready_stage2(plan: RunPlan, processes: Processes) -> ReadyStage:
     statistics = plan.statistics or statistics_of(recordings)
     data = ready_data(plan, recordings, held_out, statistics, model.lam, processes)
     if options.distillation:
-        data = replace(data, train=[_with_teacher(source, model, processes, plan.bf16) for source in data.train])
+        data = replace(data, train=_taught(plan, data.train, model, processes))
     parameters = stage2_parameters(model, plan.recipe.freeze)
     train_only(model, parameters)
     prompts = PromptEncoder(plan.config)
@@ -127,20 +128,13 @@ def checkpoint_facts(plan: RunPlan, recordings: list[Recording], options: Policy
     )
 
 
-@torch.no_grad()
-def _with_teacher(source: Source, model: LaWAM, processes: Processes, bf16: bool) -> Source:
-    """Latent actions of all starts, where features are cached: the teacher is frozen, so they never change."""
-    if source.pictures.features(source.starts[:1]) is None:
-        return source
-    model.eval()
-    parts = []
-    for first in tqdm(range(0, len(source.starts), _TEACHER_BATCH), desc="teacher", disable=not processes.first, leave=False):
-        rows = source.starts[first : first + _TEACHER_BATCH]
-        now, later = source.pictures.features(rows), source.pictures.features(source.future[rows])
-        assert now is not None and later is not None
-        with torch.autocast(processes.device.type, dtype=torch.bfloat16, enabled=bf16):
-            parts.append(model.lam.teacher_latent(torch.stack([now, later], dim=1).to(processes.device)).float().cpu())
-    return source.with_teacher(torch.cat(parts))
+def _taught(plan: RunPlan, sources: Sequence[Source], model: LaWAM, processes: Processes) -> list[Source]:
+    """With the teacher's latent actions, where features are cached: the teacher is frozen, so they never change."""
+    folder = plan.folder.teacher if processes.first else None
+    with tqdm(
+        desc="teacher", unit="start", total=sum(len(source.starts) for source in sources), disable=not processes.first, leave=False
+    ) as bar:
+        return [with_teacher(source, model, processes.device, plan.bf16, folder, bar.update) for source in sources]
 
 
 @torch.no_grad()

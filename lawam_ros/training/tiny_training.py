@@ -22,9 +22,9 @@ from lawam_ros.training.policy_options import policy_options
 from lawam_ros.training.prefetch import Make
 from lawam_ros.training.run_state import NamedParameters, RunState, load_state, save_state, with_prefix, without_prefix
 from lawam_ros.training.schedule import step_generators
-from lawam_ros.training.sources import Source
 from lawam_ros.training.stage1 import WorldModelLosses, WorldModelOptions, world_model_losses
 from lawam_ros.training.stage2 import PolicyLosses
+from lawam_ros.training.teacher_latents import with_teacher
 from lawam_ros.training.tiny_errors import policy_errors
 from lawam_ros.training.tiny_recipe import POLICY, STAGE_ORDER, WORLD_MODEL, TinyRecipe, ways_to_say
 from lawam_ros.training.tiny_run import METRICS_FILE, TinyData, TinyRun, prepare_run, write_checkpoint
@@ -32,7 +32,7 @@ from lawam_ros.training.trainer import Execution, Hooks, Progress, StageSettings
 
 STATE_FILE = "state.safetensors"
 PLOT_FILE = "losses.png"
-ENCODE_CHUNK = 128
+TEACHER_FOLDER = "teacher"
 
 
 def train_tiny(
@@ -86,7 +86,7 @@ def _train_policy(run: TinyRun, stored: RunState | None) -> None:
     total = sum(len(source.starts) for split in (run.train, run.validation) for source in split)
     with tqdm(desc="latent actions of the teacher", unit="start", mininterval=2.0, total=total) as bar:
         taught = [
-            tuple(source.with_teacher(teacher_latents(model, source, bar.update)) for source in split)
+            tuple(with_teacher(source, model, torch.device("cpu"), True, run.out / TEACHER_FOLDER, bar.update) for source in split)
             for split in (run.train, run.validation)
         ]
     run = replace(run, train=taught[0], validation=taught[1])
@@ -113,23 +113,6 @@ def _train_policy(run: TinyRun, stored: RunState | None) -> None:
         return figures
 
     _run_stage(run, recipe.policy, parameters, module, batch, evaluate, stored)
-
-
-@torch.no_grad()
-def teacher_latents(model: LaWAM, source: Source, told: Callable[[int], object]) -> Tensor:
-    """Posterior means (P, 1, code_dim) of the frozen stage-1 encoder for every start and its future: a pure function of cached features.
-
-    told: how many more are done.
-    """
-    parts, starts = [], source.starts
-    for first in range(0, len(starts), ENCODE_CHUNK):
-        rows = starts[first : first + ENCODE_CHUNK]
-        now, later = source.pictures.features(rows), source.pictures.features(source.future[rows])
-        assert now is not None and later is not None
-        with training_context():
-            parts.append(model.lam.teacher_latent(torch.stack([now, later], dim=1)))
-        told(len(rows))
-    return torch.cat(parts).float()
 
 
 def _run_stage(
