@@ -32,7 +32,7 @@ def with_teacher(
     """
     if source.pictures.features(source.starts[:1]) is None:
         return source
-    file = None if folder is None else folder / f"{_fingerprint(source, model, device, bf16)}.safetensors"
+    file = None if folder is None else folder / f"{_content_sha256(source, model, device, bf16)}.safetensors"
     if file is not None and file.is_file():
         told(len(source.starts))
         return source.with_teacher(load_state(file).tensors[_LATENTS])
@@ -56,7 +56,7 @@ def _latents(source: Source, model: LaWAM, device: torch.device, bf16: bool, tol
     return torch.cat(parts)
 
 
-def _fingerprint(source: Source, model: LaWAM, device: torch.device, bf16: bool) -> str:
+def _content_sha256(source: Source, model: LaWAM, device: torch.device, bf16: bool) -> str:
     """Of everything the latents depend on; of the features a sample, since they are gigabytes."""
     digest = hashlib.sha256(f"{device.type} {bf16}".encode())
     for part in (model.lam.encoder, model.lam.vq):
