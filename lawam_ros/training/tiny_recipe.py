@@ -91,7 +91,7 @@ class TinyRecipe:
     )
     policy: StageSettings = StageSettings(
         name=POLICY,
-        steps=12500,
+        steps=15000,
         seconds=None,
         peak_rate=1e-3,
         floor_ratio=0.01,
