@@ -65,6 +65,7 @@ def _facts(summary: dict[str, Any]) -> list[str]:
         f"cameras      {'; '.join(names) + _mark(cameras['assumed']) if names else 'unknown'}",
         f"state        {_state(state)}",
         f"guidance     scale {guidance['scale']:g}, unconditional embedding {unconditional}",
+        f"noise        of spread {summary['noise_scale']:g}",
     ]
     if made_for:
         named = ", ".join(f"{key} {value}" for key, value in made_for.items() if value is not None)

@@ -63,6 +63,7 @@ def summarise_checkpoint(path: Path) -> dict[str, Any]:
         "action_tag": _tag(folder),
         "action": [asdict(component) for component in _action(folder, robot)],
         "guidance": {"scale": config.flow.guidance_scale, "unconditional_trained": config.flow.cfg_drop_prob > 0},
+        "noise_scale": folder.facts.noise_scale if folder.facts else 1.0,
         "trained_delay_steps": folder.facts.trained_delay_steps if folder.facts else None,
         "data_sha256": folder.facts.data_sha256 if folder.facts else None,
         "training": dict(folder.facts.training) if folder.facts else None,

@@ -30,6 +30,7 @@ TRAINING_KEYS = frozenset(
         "future_action_window_size",
         "past_action_window_size",
         "trained_delay_steps",
+        "noise_scale",
     }
 )
 BEFORE_WRIST = "Your task is {instruction}.\n\nFrom main-view observations, infer the robot arm's motion."

@@ -157,9 +157,10 @@ class Engine:
 
         primary, wrist: camera images uint8 (H, W, 3) in prompt order; the subgoal is predicted for the first primary one, or the one a
         LeRobot folder names. state: (D,) in robot units, None if the model uses none. noise: (T, action_dim), or with ``chunks`` N
-        (N, T, action_dim); otherwise drawn on the CPU from ``seed`` (fresh if None), so that the first of several chunks is the single one
-        of that seed. guidance_scale, steps: the checkpoint's own if None. prefix: what the chunk has to continue. subgoal: features (rows *
-        columns, F) the action expert reads in place of the predicted ones. UserMistake says what is wrong with an argument.
+        (N, T, action_dim); otherwise drawn on the CPU from ``seed`` (fresh if None) times the checkpoint's ``noise_scale``, so that the
+        first of several chunks is the single one of that seed. guidance_scale, steps: the checkpoint's own if None. prefix: what the chunk
+        has to continue. subgoal: features (rows * columns, F) the action expert reads in place of the predicted ones. UserMistake says
+        what is wrong with an argument.
         """
         start_s = time.perf_counter()
         scale = self.config.flow.guidance_scale if guidance_scale is None else guidance_scale
@@ -300,7 +301,7 @@ class Engine:
         expected = (chunks, *self.noise_shape)
         if noise is None:
             generator = torch.Generator().manual_seed(seed) if seed is not None else None
-            return torch.randn(expected, generator=generator)
+            return torch.randn(expected, generator=generator) * (self.facts.noise_scale if self.facts else 1.0)
         noise = noise.reshape(-1, *noise.shape[-2:])
         if tuple(noise.shape) != expected:
             raise UserMistake(f"expected noise of shape {expected} (chunks, action_horizon, action_dim), got {tuple(noise.shape)}")

@@ -19,7 +19,8 @@ class CheckpointFacts:
     state, action: slot names of the task contract, in order, per arm. action_mode, state_mode: normalisation ("min_max" or "q99").
     binary_dims: action dimensions trained as 0 or 1. inference_only: the file lacks what only training reads, and
     the weights of other embodiments. trained_delay_steps: longest committed prefix (steps of action_hz) the training conditioned chunks
-    on, 0 where it knew none. data_sha256: hash of the training data, empty where it is not known.
+    on, 0 where it knew none. noise_scale: spread of the noise a chunk is made of, 1 as in training, less for chunks that scatter less.
+    data_sha256: hash of the training data, empty where it is not known.
     training: anything worth remembering about how it was made.
     """
 
@@ -38,6 +39,7 @@ class CheckpointFacts:
     binary_dims: tuple[int, ...] = ()
     inference_only: bool = False
     trained_delay_steps: int = 0
+    noise_scale: float = 1.0
     data_sha256: str = ""
     training: Mapping[str, Any] = field(default_factory=dict)
 
@@ -66,8 +68,9 @@ def facts_from_mapping(mapping: Mapping[str, Any], where: str) -> CheckpointFact
         state_mode=fields.choice("state_mode", modes),
         binary_dims=tuple(int(dim) for dim in fields.raw("binary_dims")),
         inference_only=fields.flag("inference_only"),
-        # Checkpoints written before these two were known lack them.
+        # Checkpoints written before these were known lack them.
         trained_delay_steps=fields.integer("trained_delay_steps", 0, 1000) if fields.has("trained_delay_steps") else 0,
+        noise_scale=fields.number("noise_scale", 0.0, 1.0) if fields.has("noise_scale") else 1.0,
         data_sha256=_hash(fields, where) if fields.has("data_sha256") else "",
         training=fields.raw("training"),
     )

@@ -33,6 +33,7 @@ class PolicyOptions:
     ``distillation`` is off. repeats: noise samples per observation. detach_future: the flow loss does not reach the world model.
     flow_only: the flow loss reaches only language states after the last action placeholder. latent_loss: "mse" or "cosine".
     scheduled: None feeds the predicted future always. max_delay_steps: largest clean prefix of trained real-time chunking, 0 none.
+    noise_scale: what the checkpoint will sample with, see CheckpointFacts.
     flow_float32: the action expert computes in float32 also under autocast, as officially.
     """
 
@@ -45,6 +46,7 @@ class PolicyOptions:
     latent_loss: str = "mse"
     scheduled: ScheduledSampling | None = None
     max_delay_steps: int = 0
+    noise_scale: float = 1.0
     flow_float32: bool = True
 
 
@@ -81,4 +83,5 @@ def policy_options(section: Mapping[str, Any], action_horizon: int) -> PolicyOpt
         latent_loss=fields.choice("latent_loss_type", LATENT_LOSSES) if fields.has("latent_loss_type") else usual.latent_loss,
         scheduled=scheduled if flag("enable_flow_h_t1_scheduled_sampling", False) else None,
         max_delay_steps=integer(DELAY_KEY, 0, 0, action_horizon - 1),
+        noise_scale=number("noise_scale", usual.noise_scale, 1.0),
     )

@@ -115,6 +115,7 @@ def checkpoint_facts(plan: RunPlan, recordings: list[Recording], options: Policy
         state_mode="q99" if "q99" in recording.vectors.state_modes else "min_max",
         binary_dims=tuple(index for index, mode in enumerate(modes) if mode == "binary"),
         trained_delay_steps=options.max_delay_steps,
+        noise_scale=options.noise_scale,
         data_sha256=data_hash(recordings),
         training={
             "recipe": plan.recipe_name,

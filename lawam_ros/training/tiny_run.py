@@ -125,6 +125,7 @@ def _load(recording: Recording, model: LaWAM, statistics: dict[str, Any], recipe
 
 def _facts(run: TinyRun) -> CheckpointFacts:
     robot, policy = run.contract.robot, run.contract.task.policy
+    options = policy_options(run.model.config.training, run.model.config.flow.action_horizon)
     return CheckpointFacts(
         robot=robot.name,
         embodiment_tag=robot.embodiment_tag,
@@ -136,7 +137,8 @@ def _facts(run: TinyRun) -> CheckpointFacts:
         wrist_cameras=policy.wrist_cameras,
         state=policy.state,
         action=policy.action,
-        trained_delay_steps=policy_options(run.model.config.training, run.model.config.flow.action_horizon).max_delay_steps,
+        trained_delay_steps=options.max_delay_steps,
+        noise_scale=options.noise_scale,
         data_sha256=data_hash(run.recordings),
         training={
             "recipe": "tiny",

@@ -359,15 +359,19 @@ def test_absent_architecture_files_are_one_sentence_each(copy):
 
 
 def test_what_the_training_knew_of_delays_and_data_is_kept(tmp_path, golden, statistics):
-    facts = replace(FACTS, trained_delay_steps=4, data_sha256="0123456789abcdef" * 4)
+    facts = replace(FACTS, trained_delay_steps=4, noise_scale=0.5, data_sha256="0123456789abcdef" * 4)
     run = save_checkpoint(tmp_path / "run", golden.model, statistics, facts, PromptEncoder(golden.config).tokenizer)
     assert load_checkpoint(run).facts == facts
     content = yaml.safe_load((run / "config.yaml").read_text())
-    for key in ("trained_delay_steps", "data_sha256"):
+    for key in ("trained_delay_steps", "noise_scale", "data_sha256"):
         del content["lawam_ros"][key]
     (run / "config.yaml").write_text(yaml.safe_dump(content))
-    assert load_checkpoint(run).facts == replace(FACTS, trained_delay_steps=0, data_sha256="")
-    wrong = (("trained_delay_steps", -1, "expected an integer"), ("data_sha256", "abc", "expected 64 hexadecimal digits"))
+    assert load_checkpoint(run).facts == replace(FACTS, trained_delay_steps=0, noise_scale=1.0, data_sha256="")
+    wrong = (
+        ("trained_delay_steps", -1, "expected an integer"),
+        ("noise_scale", 1.5, "expected a number"),
+        ("data_sha256", "abc", "expected 64 hexadecimal digits"),
+    )
     for key, value, message in wrong:
         (run / "config.yaml").write_text(yaml.safe_dump(content | {"lawam_ros": content["lawam_ros"] | {key: value}}))
         with pytest.raises(UserMistake, match=f"lawam_ros.{key}: {message}"):

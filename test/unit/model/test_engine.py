@@ -1,6 +1,7 @@
 """The engine on the small golden checkpoint: numbers, arguments that cannot be, contract checks."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from safetensors.torch import load_file
 from lawam_ros.contract.errors import EnvironmentLacks, UserMistake
 from lawam_ros.contract.task import PolicyContract
 from lawam_ros.model.engine import Engine
+from lawam_ros.model.facts import CheckpointFacts
 
 SMALL = Path(__file__).parents[2] / "data" / "golden_small"
 INSTRUCTION = "pick up the red block"
@@ -57,6 +59,16 @@ def test_seed_decides_the_noise(engine, case):
     first, again, other = (infer(engine, case, seed=seed).actions for seed in (5, 5, 6))
     assert np.array_equal(first, again)
     assert not np.allclose(first, other)
+
+
+def test_the_checkpoint_says_how_wide_the_noise_is(engine, case):
+    facts = CheckpointFacts("arm", "franka", 3, 20.0, 0.5, 0, ("front",), (), (), (), noise_scale=0.5)
+    narrow = Engine(replace(engine.checkpoint, facts=facts))
+    noise = torch.randn(engine.noise_shape, generator=torch.Generator().manual_seed(1))
+    drawn = infer(narrow, case, seed=1).normalised_actions
+    assert np.array_equal(drawn, infer(narrow, case, noise=0.5 * noise).normalised_actions)
+    assert np.array_equal(infer(engine, case, seed=1).normalised_actions, infer(narrow, case, noise=noise).normalised_actions)
+    assert not np.allclose(drawn, infer(engine, case, seed=1).normalised_actions)
 
 
 def test_bfloat16_stays_near(engine, case):

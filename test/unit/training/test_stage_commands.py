@@ -54,7 +54,10 @@ def world_model(toys):
 def policy(toys, world_model):
     """A finished stage-2 run on top of it, over two robots."""
     out = toys / "policy"
-    assert train("stage2", toys, out, "--init", str(world_model), "--steps", "6", "--set", "trained_delay_steps=2") == 0
+    assert (
+        train("stage2", toys, out, "--init", str(world_model), "--steps", "6", "--set", "trained_delay_steps=2", "--set", "noise_scale=0.5")
+        == 0
+    )
     return out
 
 
@@ -71,7 +74,7 @@ def test_a_stage2_run_leaves_a_checkpoint_that_infers(policy):
     checkpoint = load_checkpoint(policy / "checkpoint")
     facts = checkpoint.facts
     assert facts is not None and (facts.embodiment_tag, facts.embodiment_id, facts.action_hz) == ("franka", 25, 10.0)
-    assert facts.trained_delay_steps == 2 and len(facts.data_sha256) == 64 and facts.training["episodes"] == 4
+    assert (facts.trained_delay_steps, facts.noise_scale) == (2, 0.5) and len(facts.data_sha256) == 64 and facts.training["episodes"] == 4
     assert set(checkpoint.statistics) == {"franka", "agilex"}
     assert checkpoint.statistics["agilex"].action.size == 6 and checkpoint.statistics["franka"].action.size == 4
     black = torch.zeros(48, 64, 3, dtype=torch.uint8).numpy()
