@@ -69,7 +69,7 @@ setup(
     extras_require={
         "control": ["daqp", "ruckig"],
         "viewers": ["foxglove-sdk>=0.20", "rerun-sdk>=0.28"],
-        "test": ["hypothesis", "pytest", "pytest-timeout"],
+        "test": ["hypothesis", "pytest", "pytest-rerunfailures", "pytest-timeout"],
     },
     entry_points={
         "console_scripts": [

@@ -18,6 +18,7 @@ from lawam_ros.contract.load import Contract, listed, load_contract
 from lawam_ros.contract.paths import config_dir
 from lawam_ros.contract.recorded_topics import recorded_topics
 from lawam_ros.contract.rviz import ForeignNode, rviz_nodes
+from lawam_ros.contract.transport import IMAGES, PROFILE_VARIABLES
 from lawam_ros.contract.viewers import VIEWERS
 
 Value = bool | int | float | str
@@ -236,11 +237,10 @@ def driver_for(contract: Contract, values: Mapping[str, str]) -> Driver | None:
 
 def environment(hardware: str) -> dict[str, str]:
     """Variables of every process: a shared-memory transport that holds images, and no way out of this machine in simulation."""
-    profile = str(config_dir() / "fastdds_large_shm.xml")
-    variables = {"FASTRTPS_DEFAULT_PROFILES_FILE": profile, "FASTDDS_DEFAULT_PROFILES_FILE": profile}
+    variables = dict.fromkeys(PROFILE_VARIABLES, str(config_dir() / IMAGES))
     if hardware != "real":
         variables["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    return {name: os.environ.get(name, value) if name.endswith("PROFILES_FILE") else value for name, value in variables.items()}
+    return {name: os.environ.get(name, value) if name in PROFILE_VARIABLES else value for name, value in variables.items()}
 
 
 def driver_actions(driver: Driver) -> list[Any]:

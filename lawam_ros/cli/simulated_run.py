@@ -1,6 +1,7 @@
 """The graph of a task in simulation, up and watched, ready for episodes."""
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from lawam_ros.cli.process_group import ProcessGroup
 from lawam_ros.contract.errors import LawamError
 from lawam_ros.contract.load import Contract
 from lawam_ros.contract.records import JointCommand
+from lawam_ros.contract.transport import ACQUAINTED_S
 from lawam_ros.control.limit_checker import LimitChecker
 from lawam_ros.control.limiter import stacked_limits
 from lawam_ros.nodes.run_client import RunClient
@@ -60,8 +62,11 @@ def simulated_run(
     try:
         with ProcessGroup(nodes, values["namespace"], variables) as group:
             client = RunClient(contract, values["namespace"], reserved.number, judge)
+            made_s = time.monotonic()
             try:
                 wait_until_up(client, group, nodes, say)
+                if values["clock"] == "steady":  # in real time nobody may be held up by the client once the arm moves
+                    time.sleep(max(0.0, made_s + ACQUAINTED_S - time.monotonic()))
                 if not client.configure_executor():
                     raise LawamError(f"the chunk executor refused to configure; last words: {group.log_tail('chunk_executor')}")
                 yield SimulatedRun(contract, group, client, checker, reserved.number)

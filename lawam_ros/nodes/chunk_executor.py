@@ -18,6 +18,7 @@ from lawam_ros.contract.errors import LawamError, UserMistake
 from lawam_ros.contract.paths import urdf_dir
 from lawam_ros.contract.records import JointCommand
 from lawam_ros.contract.robot import Robot, Safety
+from lawam_ros.contract.transport import ACQUAINTED_S, wait_for_nobody
 from lawam_ros.control import ladder
 from lawam_ros.control.controller_watch import ControllerWatch
 from lawam_ros.control.executor import ActivationRefused, ChunkExecutor
@@ -54,7 +55,7 @@ REFERENCE_HZ = Parameter(
 )
 DISCOVERY = Parameter(
     "discovery_s",
-    3.2,
+    ACQUAINTED_S,
     "Seconds from its start in which the executor is not configured, since another one may not have been seen yet: a participant of "
     "Fast DDS whose first announcements were lost is heard within 3 s.",
     low=0.0,
@@ -305,6 +306,7 @@ class ChunkExecutorNode(ManagedNode):
 def main() -> int:
     raise_priority(EXECUTOR)  # before the middleware starts its threads: joint states must come through a busy machine too
     lock_memory()
+    wait_for_nobody()
     return run(ChunkExecutorNode)
 
 

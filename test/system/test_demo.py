@@ -7,6 +7,8 @@ import pytest
 
 from lawam_ros.cli.main import main
 
+pytestmark = pytest.mark.flaky(reruns=2)
+
 KEYS = {
     "task": str,
     "seed": int,

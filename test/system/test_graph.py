@@ -3,6 +3,7 @@
 import dataclasses
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,10 @@ from lawam_ros.cli.episodes import run_episode
 from lawam_ros.contract.errors import EnvironmentLacks
 from lawam_ros.nodes.run_client import RunClient
 
+pytestmark = pytest.mark.flaky(reruns=2)
+
 SEED = 8999
+PROCESSES = ("sim", "policy", "chunk_executor")
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +63,8 @@ def test_recorded_demonstration_succeeds_through_the_graph(graph):
     assert not np.any(graph.commands[-1].velocities_rad_s), "deactivation ends at rest"
     spacing_ms = np.diff([c.stamp_ns for c in graph.commands]) * 1e-6
     assert np.median(spacing_ms) == pytest.approx(4.0, abs=0.01)
+    shares_memory = {name: "fastrtps_port" in Path(f"/proc/{graph.run.group.state(name).pid}/maps").read_text() for name in PROCESSES}
+    assert shares_memory == {"sim": True, "policy": True, "chunk_executor": False}
 
 
 def test_killed_policy_holds_latches_and_resumes_after_reset_only(graph):
