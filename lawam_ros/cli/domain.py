@@ -12,13 +12,16 @@ FIRST, LAST = 1, 101
 
 
 class ReservedDomain:
-    """Holds one domain number for the life of this object; the lock ends with the process, however it ends."""
+    """Holds one domain number for the life of this object; the lock ends with the process, however it ends.
+
+    The one that was used longest ago: a process that was killed leaves shared memory behind, and who speaks to its port waits for it.
+    """
 
     def __init__(self, wanted: int | None = None) -> None:
         folder = Path(tempfile.gettempdir()) / f"lawam_domains_{os.getuid()}"
         folder.mkdir(mode=0o700, exist_ok=True)
         self._file: IO[str] | None = None
-        candidates = [wanted] if wanted is not None else range(FIRST, LAST + 1)
+        candidates = [wanted] if wanted is not None else sorted(range(FIRST, LAST + 1), key=lambda number: _used_s(folder / str(number)))
         for number in candidates:
             file = (folder / str(number)).open("w")
             try:
@@ -36,3 +39,7 @@ class ReservedDomain:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def _used_s(path: Path) -> float:
+    return path.stat().st_mtime if path.exists() else 0.0

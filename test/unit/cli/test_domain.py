@@ -86,3 +86,12 @@ def test_children_do_not_keep_the_lock() -> None:
     again = ReservedDomain(domain.number)
     again.release()
     end(child)
+
+
+def test_a_number_comes_again_only_after_all_others() -> None:
+    numbers = []
+    for _ in range(FIRST, LAST + 2):
+        domain = ReservedDomain()
+        numbers.append(domain.number)
+        domain.release()
+    assert sorted(numbers[:-1]) == list(range(FIRST, LAST + 1)) and numbers[-1] == numbers[0]
