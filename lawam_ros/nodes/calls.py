@@ -11,14 +11,14 @@ from lawam_ros.contract.errors import LawamError
 
 
 def call_service(node: Node, service_type: Any, name: str, request: Any, timeout_s: float) -> Any:
-    """The response. The node is spun by somebody else. Raises LawamError when the service is not there or does not answer in time."""
-    client = node.create_client(service_type, name)
-    try:
-        if not client.wait_for_service(timeout_sec=timeout_s):
-            raise LawamError(f"expected service {name} within {timeout_s:g} s; it did not come up")
-        return _result(client.call_async(request), f"an answer of {name}", timeout_s)
-    finally:
-        node.destroy_client(client)
+    """The response. The node is spun by somebody else. Raises LawamError when the service is not there or does not answer in time.
+
+    The node keeps its client: a server answers only those that it has discovered, which a new client has to wait for without being told.
+    """
+    client = _client(node, service_type, name)
+    if not client.wait_for_service(timeout_sec=timeout_s):
+        raise LawamError(f"expected service {name} within {timeout_s:g} s; it did not come up")
+    return _result(client.call_async(request), f"an answer of {name}", timeout_s)
 
 
 def call_action(node: Node, action_type: Any, name: str, goal: Any, timeout_s: float) -> Any:
@@ -33,6 +33,12 @@ def call_action(node: Node, action_type: Any, name: str, goal: Any, timeout_s: f
         return _result(handle.get_result_async(), f"the result of {name}", timeout_s).result
     finally:
         client.destroy()
+
+
+def _client(node: Node, service_type: Any, name: str) -> Any:
+    full_name = node.resolve_service_name(name)
+    kept = (client for client in node.clients if client.service_name == full_name and client.srv_type is service_type)
+    return next(kept, None) or node.create_client(service_type, name)
 
 
 def _result(future: Future, what: str, timeout_s: float) -> Any:

@@ -33,8 +33,8 @@ from lawam_ros.nodes.priority import PHYSICS, SWITCH, raise_priority
 from lawam_ros.nodes.run_client import RunClient
 
 TASK = "franka_pick_place"
-CALM = {"FASTDDS_BUILTIN_TRANSPORTS": "UDPv4", SWITCH: "off"}
-"""Processes are killed here: one that leaves a lock in shared memory taken, or spins at real-time priority, would hang the test."""
+CALM = {SWITCH: "off"}
+"""Processes are killed here: one that spins at real-time priority would hang the test."""
 
 
 class ExecutorProcess:
