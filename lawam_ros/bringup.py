@@ -18,7 +18,7 @@ from lawam_ros.contract.load import Contract, listed, load_contract
 from lawam_ros.contract.paths import config_dir
 from lawam_ros.contract.recorded_topics import recorded_topics
 from lawam_ros.contract.rviz import ForeignNode, rviz_nodes
-from lawam_ros.contract.transport import IMAGES, PROFILE_VARIABLES
+from lawam_ros.contract.transport import IMAGES, PROFILE_VARIABLES, SHARING
 from lawam_ros.contract.viewers import VIEWERS
 
 Value = bool | int | float | str
@@ -235,9 +235,12 @@ def driver_for(contract: Contract, values: Mapping[str, str]) -> Driver | None:
     return driver_of(real, values["robot_ip"], values["namespace"])
 
 
-def environment(hardware: str) -> dict[str, str]:
-    """Variables of every process: a shared-memory transport that holds images, and no way out of this machine in simulation."""
-    variables = dict.fromkeys(PROFILE_VARIABLES, str(config_dir() / IMAGES))
+def environment(hardware: str, clock: str = "steady") -> dict[str, str]:
+    """Variables of every process: a shared-memory transport that holds images, and no way out of this machine in simulation.
+
+    In lock step the executor has its part in that, too: nobody is late there, and nothing may be lost.
+    """
+    variables = dict.fromkeys(PROFILE_VARIABLES, str(config_dir() / IMAGES)) | {SHARING: "on" if clock == "lockstep" else "off"}
     if hardware != "real":
         variables["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     return {name: os.environ.get(name, value) if name in PROFILE_VARIABLES else value for name, value in variables.items()}
@@ -296,7 +299,10 @@ def described(
 
     def actions(context: Any) -> list[Any]:
         values = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in declared}
-        variables = [SetEnvironmentVariable(name, value) for name, value in environment(values.get("hardware", "sim")).items()]
+        variables = [
+            SetEnvironmentVariable(name, value)
+            for name, value in environment(values.get("hardware", "sim"), values.get("clock", "steady")).items()
+        ]
         nodes = [process(node, values) for node in nodes_of(values)]
         return [*variables, RegisterEventHandler(OnProcessExit(on_exit=given_up)), *nodes, *further(values)]
 

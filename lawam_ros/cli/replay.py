@@ -130,7 +130,7 @@ def run_nodes(values: dict[str, str], domain: int | None) -> dict[str, Any]:
 
     line = ProgressLine()
     reserved = ReservedDomain(domain)
-    variables = bringup.environment("sim") | {"ROS_DOMAIN_ID": str(reserved.number)}
+    variables = bringup.environment("sim", values["clock"]) | {"ROS_DOMAIN_ID": str(reserved.number)}
     started = time.monotonic()
     try:
         with tempfile.TemporaryDirectory(prefix="lawam_replay_") as folder:

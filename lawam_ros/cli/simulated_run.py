@@ -57,7 +57,7 @@ def simulated_run(
         on_command(command)
 
     reserved = ReservedDomain(domain)
-    variables = bringup.environment("sim") | {"ROS_DOMAIN_ID": str(reserved.number)}
+    variables = bringup.environment("sim", values["clock"]) | {"ROS_DOMAIN_ID": str(reserved.number)}
     os.environ.update(variables)  # the client lives in this process
     try:
         with ProcessGroup(nodes, values["namespace"], variables) as group:

@@ -35,6 +35,7 @@ def test_a_run_repeats_and_does_not_need_ros(capsys, tmp_path):
     assert hashes(first) == hashes(again) == hashes(direct)
     assert len(set(hashes(first))) == 2
     assert first["limit_violations"] == direct["limit_violations"] == 0
+    assert first["control_hz"] == pytest.approx(250.0, abs=0.1), "the judge saw every set-point"
     assert (first["clock"], direct["clock"]) == ("lockstep", "stepped")
     for row, other in zip(first["episodes_detail"], direct["episodes_detail"], strict=True):
         assert row["final_error_m"] == pytest.approx(other["final_error_m"], abs=1e-3)

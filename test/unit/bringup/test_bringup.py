@@ -124,6 +124,11 @@ def test_simulation_stays_on_this_machine_and_reality_does_not(monkeypatch: pyte
     assert bringup.environment("sim")["FASTDDS_DEFAULT_PROFILES_FILE"] == "/of/the/user.xml"
 
 
+def test_in_lock_step_the_executor_has_its_part_in_shared_memory() -> None:
+    shared = {clock: bringup.environment("sim", clock)["LAWAM_SHARED_MEMORY"] for clock in ("steady", "lockstep")}
+    assert shared == {"steady": "off", "lockstep": "on"}
+
+
 @dataclass
 class Recorded:
     """An action of launch, as it was made."""
@@ -204,7 +209,7 @@ def started_by_the_runner(nodes: tuple[NodeSpec, ...], namespace: str) -> dict[s
     return found
 
 
-def assert_same(actions: dict[str, list[Recorded]], nodes: tuple[NodeSpec, ...], namespace: str, hardware: str) -> None:
+def assert_same(actions: dict[str, list[Recorded]], nodes: tuple[NodeSpec, ...], namespace: str, environment: dict[str, str]) -> None:
     """What launch starts is what the runner starts, and is ``nodes``."""
     by_runner = started_by_the_runner(nodes, namespace)
     by_launch = {}
@@ -224,7 +229,7 @@ def assert_same(actions: dict[str, list[Recorded]], nodes: tuple[NodeSpec, ...],
             name: type(value) for name, value in node.parameters.items()
         }
     variables = {action.args[0]: action.args[1] for action in actions["SetEnvironmentVariable"]}
-    assert variables == bringup.environment(hardware)
+    assert variables == environment
 
 
 @pytest.mark.parametrize(
@@ -243,7 +248,8 @@ def assert_same(actions: dict[str, list[Recorded]], nodes: tuple[NodeSpec, ...],
 )
 def test_launch_and_runner_start_the_same(launched: Any, given: dict[str, str]) -> None:
     resolved = values(**given)
-    assert_same(launched(given), bringup.nodes_for(TASK, resolved), resolved["namespace"], resolved["hardware"])
+    environment = bringup.environment(resolved["hardware"], resolved["clock"])
+    assert_same(launched(given), bringup.nodes_for(TASK, resolved), resolved["namespace"], environment)
 
 
 @pytest.mark.parametrize(
@@ -259,7 +265,7 @@ def test_launch_and_runner_replay_the_same(launched: Any, given: dict[str, str])
     resolved = replay_values(GOLDEN, {argument.name: argument.default for argument in REPLAY_ARGUMENTS} | given)
     nodes = replay_nodes(resolved)
     assert [node.name for node in nodes] == ["chunk_executor", "policy", "player"]
-    assert_same(launched(given, "replay"), nodes, resolved["namespace"], "sim")
+    assert_same(launched(given, "replay"), nodes, resolved["namespace"], bringup.environment("sim", resolved["clock"]))
 
 
 def test_launch_of_a_replay_ends_with_its_player_and_names_what_the_bag_lacks(launched: Any, tmp_path: Path) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from lawam_ros.contract.paths import config_dir
-from lawam_ros.contract.transport import IMAGES, PROFILE_VARIABLES, RANGE, wait_for_nobody
+from lawam_ros.contract.transport import IMAGES, PROFILE_VARIABLES, RANGE, SHARING, wait_for_nobody
 
 PEERS = "ROS_STATIC_PEERS"
-NAMES = (*PROFILE_VARIABLES, RANGE, PEERS)
+NAMES = (*PROFILE_VARIABLES, RANGE, PEERS, SHARING)
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +37,12 @@ def test_on_this_machine_only_it_stays_so_without_the_range_that_adds_shared_mem
     wait_for_nobody()
     assert set_variables() == dict.fromkeys(PROFILE_VARIABLES, "fastdds_udp_localhost.xml") | {RANGE: "SUBNET", PEERS: "127.0.0.1"}
     assert "<address>127.0.0.1</address>" in Path(os.environ[PROFILE_VARIABLES[0]]).read_text(encoding="utf-8")
+
+
+def test_where_nobody_is_late_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SHARING, "on")
+    wait_for_nobody()
+    assert set_variables() == {SHARING: "on"}
 
 
 @pytest.mark.parametrize("name", PROFILE_VARIABLES)
