@@ -11,7 +11,7 @@ IMAGES = "fastdds_large_shm.xml"
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 RANGE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
 SHARING = "LAWAM_SHARED_MEMORY"
-"""Environment variable: ``on`` gives the executor its part in shared memory, where nothing is lost for want of room in a socket's buffer."""
+"""Environment variable: ``on`` gives the executor its part in shared memory, where nothing is lost for want of room in a socket."""
 
 ACQUAINTED_S = 3.2
 """Participants announce themselves every 3 s: after this time all that were there at its start have heard of each other, and whoever speaks
@@ -23,9 +23,8 @@ def wait_for_nobody() -> None:
 
     No memory is shared with processes that come, go and are killed: ``fastdds_udp.xml`` says why.
     """
-    if os.environ.get(SHARING, "").lower() == "on" or any(
-        Path(os.environ.get(name) or IMAGES).name != IMAGES for name in PROFILE_VARIABLES
-    ):
+    given = {Path(os.environ.get(name) or IMAGES).name for name in PROFILE_VARIABLES}
+    if os.environ.get(SHARING, "").lower() == "on" or given != {IMAGES}:
         return
     profile = "fastdds_udp.xml"
     if os.environ.get(RANGE) == "LOCALHOST":
