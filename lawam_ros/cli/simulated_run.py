@@ -62,11 +62,10 @@ def simulated_run(
     try:
         with ProcessGroup(nodes, values["namespace"], variables) as group:
             client = RunClient(contract, values["namespace"], reserved.number, judge)
-            made_s = time.monotonic()
             try:
                 wait_until_up(client, group, nodes, say)
-                if values["clock"] == "steady":  # in real time nobody may be held up by the client once the arm moves
-                    time.sleep(max(0.0, made_s + ACQUAINTED_S - time.monotonic()))
+                if values["clock"] == "steady":  # in real time nobody may be held up by who came last once the arm moves
+                    time.sleep(ACQUAINTED_S)
                 if not client.configure_executor():
                     raise LawamError(f"the chunk executor refused to configure; last words: {group.log_tail('chunk_executor')}")
                 yield SimulatedRun(contract, group, client, checker, reserved.number)
