@@ -9,8 +9,6 @@ pytest.importorskip("rclpy", reason="rclpy is not installed")
 from lawam_ros.cli.main import main
 from lawam_ros.policies.step_times import STEPS, TOTAL
 
-pytestmark = pytest.mark.flaky(reruns=2)
-
 
 def test_the_way_from_image_to_tick_is_measured_and_broken_down(capsys):
     assert main(["bench", "graph", "--seconds", "1.5", "--replan", "0.05", "--json"]) == 0

@@ -17,8 +17,6 @@ from trajectory_msgs.msg import JointTrajectory
 
 from lawam_ros.nodes import qos
 
-pytestmark = pytest.mark.flaky(reruns=2)
-
 SWITCHES = ("robot.safety.deadman=required", "robot.safety.estop=required")
 HEARD_S = 0.1
 """From the publication to the status that tells of the reaction: mostly transport on a busy machine, the executor takes a tick."""

@@ -18,8 +18,6 @@ from lawam_ros.control.limit_checker import LimitChecker
 from lawam_ros.control.limiter import stacked_limits
 from lawam_ros.nodes.run_client import RunClient
 
-pytestmark = pytest.mark.flaky(reruns=2)
-
 TASK, ROBOT = "franka_pick_place", "franka_fr3"
 
 

@@ -28,8 +28,6 @@ from lawam_ros.contract.recorded_topics import RECORDER_READY_TOPIC
 from lawam_ros.data.bag_reader import Bag
 from lawam_ros.nodes import messages, qos
 
-pytestmark = pytest.mark.flaky(reruns=2)
-
 HEIGHT, WIDTH = 240, 320
 
 

@@ -31,8 +31,6 @@ from lawam_ros.control.limiter import stacked_limits
 from lawam_ros.nodes import messages, qos
 from lawam_ros.nodes.run_client import RunClient
 
-pytestmark = pytest.mark.flaky(reruns=2)
-
 TASK = "x1_towel_fold"
 BUDGET_S = 0.3
 OVERRIDES = [f"robot.{name}={BUDGET_S}" for name in ("bridge.command_age_s", "bridge.state_age_s", "budgets.joint_state_age_s")]
