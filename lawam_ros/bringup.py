@@ -158,7 +158,7 @@ def nodes_for(task: str, values: Mapping[str, str]) -> tuple[NodeSpec, ...]:
     nodes = [NodeSpec("recorder", {**timed, **recorded})] if values["record"] == "true" else []
     nodes += [
         *driven[values["hardware"]],
-        NodeSpec("chunk_executor", {**timed, "instruction": values["instruction"], **obeyed}),
+        NodeSpec("chunk_executor", {**timed, "instruction": values["instruction"], "await_policy": values["clock"] == "steady", **obeyed}),
         NodeSpec(
             "policy",
             {

@@ -26,7 +26,7 @@ from lawam_ros.control.ladder import Rung, State
 from lawam_ros.control.measured import joints_of_command
 from lawam_ros.nodes.bridge_link import BridgeLink
 from lawam_ros.nodes.command_outputs import command_topic
-from lawam_ros.nodes.executor_inputs import CHUNK_TOPIC, ExecutorInputs
+from lawam_ros.nodes.executor_inputs import CHUNK_TOPIC, HEARTBEAT_TOPIC, ExecutorInputs
 from lawam_ros.nodes.executor_outputs import ExecutorOutputs
 from lawam_ros.nodes.gripper_actions import GripperWish
 from lawam_ros.nodes.hardware import HARDWARE, SIM, linked, wanted_drive
@@ -61,7 +61,13 @@ DISCOVERY = Parameter(
     low=0.0,
     high=60.0,
 )
-TABLE = (INSTRUCTION, STATUS_HZ, REFERENCE_HZ, DISCOVERY, HARDWARE, LOCKSTEP, LATENCY, REPLAY)
+AWAIT_POLICY = Parameter(
+    "await_policy",
+    False,
+    "With autostart, activate only when a policy's heartbeat has been there for as long as discovery_s: whoever joins may keep the others "
+    "silent for a third of a second.",
+)
+TABLE = (INSTRUCTION, STATUS_HZ, REFERENCE_HZ, DISCOVERY, AWAIT_POLICY, HARDWARE, LOCKSTEP, LATENCY, REPLAY)
 
 _REST_TIMEOUT_S = 5.0
 _PUBLISHERS_S = 1.0
@@ -153,7 +159,7 @@ class ChunkExecutorNode(ManagedNode):
         self._second_command = other_publishers(self, self._command_topic, 1)
         if self._second_command:
             raise UserMistake(self._second_command)
-        problem = self._publishers_problem()
+        problem = self._publishers_problem() or self._policy_missing()
         if problem:
             raise InputMissing(problem)
         try:
@@ -238,6 +244,15 @@ class ChunkExecutorNode(ManagedNode):
             arm = self._contract.robot.arms[0].name
             commanded = output.command.gripper_m[arm]
             return GripperWish(output.status.state == State.RUN, commanded, core.measured_openings_m.get(arm, commanded))
+
+    def _policy_missing(self) -> str:
+        """Why the policy is not known to everybody yet; empty where it is, or is not awaited."""
+        if self._inputs is None or not (self.starts_itself and self.get_parameter("await_policy").value):
+            return ""
+        heard_for_s, wait_s = self._inputs.policy_heard_for_s(), float(self.get_parameter("discovery_s").value)
+        if heard_for_s is None:
+            return f"no heartbeat of a policy on {self.resolve_topic_name(HEARTBEAT_TOPIC)}"
+        return f"the policy is there, all know it within {wait_s:g} s" if heard_for_s < wait_s else ""
 
     # Other publishers
 

@@ -29,6 +29,7 @@ from lawam_ros.nodes.stepped_core import Refused, SteppedCore
 from lawam_ros.observe.timed_buffer import TimedBuffer
 
 CHUNK_TOPIC = "lawam/action_chunk"
+HEARTBEAT_TOPIC = "lawam/heartbeat"
 
 
 class ExecutorInputs:
@@ -60,6 +61,10 @@ class ExecutorInputs:
     def close(self) -> None:
         self._thread.close()
 
+    def policy_heard_for_s(self) -> float | None:
+        """How long the policy's heartbeat has been there, None while it is not."""
+        return self._rates["heartbeat"].heard_for_s(self._shared.now_ns())
+
     def report(self) -> dict[str, object]:
         values: dict[str, object] = {}
         for name, rate in self._rates.items():
@@ -76,7 +81,7 @@ class ExecutorInputs:
         if stepped:
             self._subscribe(DiagnosticArray, STEP_TOPIC, self._on_step, qos.STEPPED)
         else:
-            self._subscribe(Header, "lawam/heartbeat", self._on_heartbeat, qos.BEAT)
+            self._subscribe(Header, HEARTBEAT_TOPIC, self._on_heartbeat, qos.BEAT)
             self._subscribe(Bool, "lawam/deadman", self._on_deadman, qos.BEAT)
         expected = self._owner.mismatches.expected()
         for profile in (qos.ANY_PUBLISHER, qos.LATCHED):

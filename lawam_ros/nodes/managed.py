@@ -55,6 +55,11 @@ class ManagedNode(LifecycleNode):
         self._service_change_state.callback = self._on_change_state
         self._kept = (*self.publishers, *self.subscriptions, *self.services)
 
+    @property
+    def starts_itself(self) -> bool:
+        """While it does: nobody has asked for the transition under way."""
+        return self._autostart_timer is not None
+
     def contract(self) -> Contract:
         """Contract from the task, robot and overrides parameters."""
         overrides = listed(str(self.get_parameter("overrides").value))

@@ -1,7 +1,8 @@
 """Bridge node of the Quanta X1: set-points in, the vendor's commands out, joint states back. Owns watchdog, battery guard and rates.
 
-Two threads matter: the cycle on absolute deadlines, which decides and sends; the main spinner, which listens, and which notices when a
-call of the vendor's library holds up the cycle.
+Three threads matter: the cycle on absolute deadlines, which decides and sends; the one that tells its joints on topics, since the
+middleware may hold up a publisher for longer than the arms may go without commands; the main spinner, which notices when a call of the
+vendor's library holds up the cycle.
 """
 
 import sys
@@ -10,6 +11,7 @@ import time
 
 import numpy as np
 from numpy.typing import NDArray
+from rclpy.publisher import Publisher
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
@@ -25,6 +27,7 @@ from lawam_ros.nodes.bridge_messages import measured_message, reference_message
 from lawam_ros.nodes.images import image_message, image_type
 from lawam_ros.nodes.inputs_node import inputs_node
 from lawam_ros.nodes.managed import InputMissing, ManagedNode, run
+from lawam_ros.nodes.newest_thread import NewestThread
 from lawam_ros.nodes.other_publishers import other_publishers
 from lawam_ros.nodes.own_thread import OwnThread
 from lawam_ros.nodes.parameters import Parameter
@@ -36,6 +39,8 @@ from lawam_ros.nodes.x1_sdk import SdkBackEnd
 
 BACKEND = Parameter("backend", MOCK, "Way to the robot: sdk (the vendor's Python package), topics (those on the robot), mock (no robot).")
 TABLE = (BACKEND,)
+
+Word = tuple[Publisher, JointState]
 
 _HUNG_S = 0.2
 """At least; a cycle is never late before its commands would be."""
@@ -55,6 +60,7 @@ class X1BridgeNode(ManagedNode):
         self._releasing = threading.Lock()  # a timer must not publish on what teardown is about to destroy
         self._guard: BridgeGuard | None = None
         self._tick: TickThread | None = None
+        self._words: NewestThread[list[Word]] | None = None
         self._inputs: OwnThread | None = None
         self._back_end: BackEnd | None = None
         self._cameras: X1Cameras | None = None
@@ -87,6 +93,7 @@ class X1BridgeNode(ManagedNode):
         self.create_service(Trigger, "~/reset", self._on_reset)
         self._inputs.node.create_subscription(JointTrajectory, self._command_topic, self._on_command, qos.COMMAND)
         self._show_cameras(robot)
+        self._words = NewestThread("words", _publish, self.fail)
         self._tick = TickThread(round(self._period_s * 1e9), self._cycle, self.fail)
         self._tick.start()
 
@@ -131,6 +138,9 @@ class X1BridgeNode(ManagedNode):
             self._told_active = None  # whoever listens to the next publisher has not been told
         if tick is not None:
             tick.stop()
+        if self._words is not None:
+            self._words.close()
+            self._words = None
         if self._cameras is not None:
             self._cameras.close()
             self._cameras = None
@@ -188,7 +198,7 @@ class X1BridgeNode(ManagedNode):
             self._guard.take(command, age_s, time.monotonic_ns())
 
     def _cycle(self, deadline_ns: int, index: int) -> None:
-        assert self._guard is not None and self._back_end is not None
+        assert self._guard is not None and self._back_end is not None and self._words is not None
         report = self._back_end.report()
         now_ns = time.monotonic_ns()
         with self._lock:
@@ -202,27 +212,22 @@ class X1BridgeNode(ManagedNode):
                 accepted, self._refused_by_robot = False, str(refusal)
             with self._lock:
                 self._guard.sent(accepted)
-        self._publish_joints(report)
-        self._publish_reference()
+        self._words.hand(self._told(report))
         self._cycled_s = time.monotonic()
 
-    def _publish_joints(self, report: RobotReport) -> None:
-        """Stamped as old as the oldest part: whoever reads joint_states must see one arm of a robot fall silent."""
+    def _told(self, report: RobotReport) -> list[Word]:
+        """Joints, stamped as old as the oldest part: whoever reads joint_states must see one arm of a robot fall silent. What the robot was
+        told, for the executor, which stops when its commands are not that."""
         assert self._guard is not None and self._robot.bridge is not None
         with self._lock:
-            age_s = self._guard.report_age_s(time.monotonic_ns())
-        if age_s > self._robot.bridge.state_age_s:
-            return
-        stamp_ns = self.get_clock().now().nanoseconds - round(age_s * 1e9)
-        self._joint_states.publish(measured_message(self._robot, report, stamp_ns))
-
-    def _publish_reference(self) -> None:
-        """For the executor, which stops when its commands are not what the robot is told."""
-        assert self._guard is not None
-        with self._lock:
-            reference_rad = self._guard.reference_rad
+            age_s, reference_rad = self._guard.report_age_s(time.monotonic_ns()), self._guard.reference_rad
+        now_ns = self.get_clock().now().nanoseconds
+        words: list[Word] = []
+        if age_s <= self._robot.bridge.state_age_s:
+            words.append((self._joint_states, measured_message(self._robot, report, now_ns - round(age_s * 1e9))))
         if reference_rad is not None:
-            self._reference.publish(reference_message(self._robot, reference_rad, self.get_clock().now().nanoseconds))
+            words.append((self._reference, reference_message(self._robot, reference_rad, now_ns)))
+        return words
 
     def _hung(self) -> str:
         age_s = time.monotonic() - self._cycled_s
@@ -278,6 +283,11 @@ class X1BridgeNode(ManagedNode):
             problem = self._guard.reset(time.monotonic_ns()) if self._guard is not None else "not configured"
         reply.success, reply.message = not problem, problem or "waiting for set-points that start where the arms are"
         return reply
+
+
+def _publish(words: list[Word]) -> None:
+    for publisher, message in words:
+        publisher.publish(message)
 
 
 def main() -> int:

@@ -90,7 +90,7 @@ def test_parameters_of_the_nodes() -> None:
     assert list(by_name) == ["sim", "chunk_executor", "policy", "subgoal_view"]
     common = {"task": TASK, "robot": "franka_panda", "overrides": "robot.tick_hz=200;"}
     assert by_name["sim"] == NodeSpec("sim", {**common, "seed": 7})
-    assert by_name["chunk_executor"] == NodeSpec("chunk_executor", {**common, "instruction": "lift it"})
+    assert by_name["chunk_executor"] == NodeSpec("chunk_executor", {**common, "instruction": "lift it", "await_policy": True})
     policy = {**common, "checkpoint": "some/folder", "device": "cpu", "rtc": True, "seed": 7}
     assert by_name["policy"] == NodeSpec("policy", policy, respawn=True)
     assert by_name["subgoal_view"] == NodeSpec("subgoal_view", common)

@@ -4,6 +4,7 @@ import gc
 import sys
 import threading
 import time
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ pytest.importorskip("rclpy", reason="rclpy is not installed")
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
-from std_msgs.msg import Bool
+from std_msgs.msg import Bool, Header
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
@@ -40,22 +41,30 @@ def interpreter_as_before():
     gc.unfreeze()
 
 
-@pytest.fixture
-def node(monkeypatch):
-    rclpy.init(args=["--ros-args", *(part for value in ARGUMENTS for part in ("-p", value))])
+@contextmanager
+def spun_node(*arguments):
+    rclpy.init(args=["--ros-args", *(part for value in arguments for part in ("-p", value))])
     made = ChunkExecutorNode()
     executor = SingleThreadedExecutor()
     executor.add_node(made)
     thread = threading.Thread(target=executor.spin, daemon=True)
     thread.start()
-    made.trigger_configure()
-    yield made
-    monkeypatch.undo()
-    made.close()
-    executor.shutdown(timeout_sec=5.0)
-    thread.join(timeout=5.0)
-    made.destroy_node()
-    rclpy.try_shutdown()
+    try:
+        yield made
+    finally:
+        made.close()
+        executor.shutdown(timeout_sec=5.0)
+        thread.join(timeout=5.0)
+        made.destroy_node()
+        rclpy.try_shutdown()
+
+
+@pytest.fixture
+def node(monkeypatch):
+    with spun_node(*ARGUMENTS) as made:
+        made.trigger_configure()
+        yield made
+        monkeypatch.undo()
 
 
 def wait(condition, what, seconds=20.0):
@@ -65,22 +74,22 @@ def wait(condition, what, seconds=20.0):
         time.sleep(0.005)
 
 
-def activated(node):
+def measure(node):
     robot = node._contract.robot
     names = [*robot.joint_names, *robot.arms[0].gripper.joints]
     positions = dict(zip(names, [*robot.arms[0].home_rad.tolist(), 0.02, 0.02], strict=True))
+    stamp_ns = node.get_clock().now().nanoseconds
+    node._inputs._on_joint_states(messages.joint_state_to_message(stamp_ns, positions, dict.fromkeys(names, 0.0)))
 
-    def measure():
-        stamp_ns = node.get_clock().now().nanoseconds
-        node._inputs._on_joint_states(messages.joint_state_to_message(stamp_ns, positions, dict.fromkeys(names, 0.0)))
 
+def activated(node):
     def active():
-        measure()
+        measure(node)
         node.trigger_activate()
         return node._active
 
     wait(active, "activation")
-    node.create_timer(0.01, measure)
+    node.create_timer(0.01, lambda: measure(node))
 
 
 def foreign_chunk(node):
@@ -159,3 +168,17 @@ def test_what_the_last_core_gave_is_forgotten_with_it(node):
     assert node.report() == ("", {})
     node.trigger_configure()
     wait(lambda: node._shared.output is not None, "a tick of the new core")
+
+
+def test_an_executor_that_starts_itself_lets_everybody_meet_the_policy_first():
+    kept = [argument for argument in ARGUMENTS if not argument.startswith(("autostart", "discovery_s"))]
+    with spun_node(*kept, "discovery_s:=1.0", "await_policy:=true") as node:
+        wait(lambda: node._inputs is not None, "configuration")
+        node.create_timer(0.01, lambda: measure(node))
+        wait(lambda: node._last_refusal.startswith("no heartbeat of a policy on /lawam/heartbeat"), "a first try")
+        assert not node._active
+        heartbeat = node.create_publisher(Header, "lawam/heartbeat", 1)
+        heard_s = time.monotonic()
+        node.create_timer(0.1, lambda: heartbeat.publish(Header()))
+        wait(lambda: node._active, "activation")
+        assert time.monotonic() - heard_s >= 1.0

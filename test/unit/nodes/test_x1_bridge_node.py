@@ -176,6 +176,27 @@ def test_what_the_robot_was_told_is_published_with_every_cycle(hands):
     assert list(told[-1].name) == list(ROBOT.joint_names)
 
 
+def test_commands_go_on_while_the_middleware_holds_up_what_is_told(hands, monkeypatch):
+    activated(hands)
+    held, free = threading.Event(), threading.Event()
+    publish = hands.node._joint_states.publish
+
+    def slow(message):
+        held.set()
+        assert free.wait(30.0)
+        publish(message)
+
+    monkeypatch.setattr(hands.node._joint_states, "publish", slow)
+    assert held.wait(30.0)
+    heard, cycles = len(hands.joints), hands.node._tick.ticks
+    hands.wait(lambda: hands.node._tick.ticks > cycles + 50, "cycles")
+    assert hands.guard.following
+    free.set()
+    hands.wait(lambda: len(hands.joints) > heard + 2, "joint states")
+    now_ns = hands.mine.get_clock().now().nanoseconds
+    assert now_ns - messages.nanoseconds(hands.joints[-1].header.stamp) < 1e9
+
+
 @pytest.fixture
 def link(hands):
     """Of an executor with the same contract."""
