@@ -15,10 +15,11 @@ from lawam_ros.cli.demo import (
     record_values,
     tell_recording,
 )
+from lawam_ros.cli.episode_table import EpisodeTable
 from lawam_ros.cli.given_options import defaults_of, given_options
 from lawam_ros.cli.run_figures import RunFigures, percentile, reaction_ms
 from lawam_ros.cli.run_summary import figures_of, print_table, summarise
-from lawam_ros.contract.errors import EXIT_CRITERION_MISSED, EXIT_DONE, UserMistake
+from lawam_ros.contract.errors import EXIT_CRITERION_MISSED, EXIT_DONE, LawamError, UserMistake
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,8 +32,8 @@ HELD_OUT_SEED = 10_000
 FILMED = 3
 DESCRIPTION = """\
 Runs episodes from held-out seeds and counts successes, with a 95 % interval. Through the ROS graph in lock step (default) or in real time,
-or direct, in one process without ROS; lock step and direct give the same commands for the same seed. Films the first three episodes and
-draws a sheet of the failures.
+or direct, in one process without ROS; lock step and direct give the same commands for the same seed. Writes each episode to episodes.csv
+as it ends, films the first three and draws a sheet of the failures.
 
 With --bag instead, open loop: shows the policy the observations of a recording, of any recorder, and compares each chunk with what the arms
 were told next, or did where no commands were recorded. Needs neither simulator nor ROS. It does not tell how a policy mends its own errors.
@@ -58,8 +59,9 @@ _ROS_ONLY = ("clock", "domain", "record")
 
 @dataclass
 class Evaluation:
-    """What came of the episodes. last_frames: seed -> primary picture at the end of a failure."""
+    """What came of the episodes. table: where each is written as it ends. last_frames: seed -> primary picture at the end of a failure."""
 
+    table: EpisodeTable
     results: "list[EpisodeResult]" = field(default_factory=list)
     films: list[str] = field(default_factory=list)
     last_frames: "dict[int, NDArray[np.uint8]]" = field(default_factory=dict)
@@ -93,7 +95,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="contract override, e.g. world.cube_size_m=0.05")
     parser.add_argument("--jobs", type=int, default=1, help="processes at the same time, direct only")
     parser.add_argument(
-        "--out", type=Path, default=Path("out/eval"), help="folder for videos and the sheet of failures, or the plots of --bag"
+        "--out", type=Path, default=Path("out/eval"), help="folder for table, videos and the sheet of failures, or the plots of --bag"
     )
     parser.add_argument("--no-video", action="store_true", help="do not film")
     parser.add_argument("--domain", type=int, default=None, help="ROS domain; default: a free one of its own")
@@ -141,7 +143,13 @@ def run(args: argparse.Namespace) -> int:
     from lawam_ros.sim.scenes import parameters_of  # imports MuJoCo, so after the choice of the renderer
 
     parameters_of(bringup.contract_for(args.task, values))
-    evaluation = _through_ros(args, values) if args.through == "ros" else _direct(args, values)
+    evaluation = Evaluation(EpisodeTable(args.out))
+    try:
+        _through_ros(args, values, evaluation) if args.through == "ros" else _direct(args, values, evaluation)
+    except LawamError:
+        if evaluation.results:
+            print(f"broke off after {len(evaluation.results)} of {args.episodes} episodes; see {evaluation.table.path}")
+        raise
     assert evaluation.figures is not None
     summary = summarise(args.task, args.seed, args.delay_ms, evaluation.results, evaluation.figures, evaluation.films)
     summary |= {"through": args.through, "clock": args.clock if args.through == "ros" else "stepped", "checkpoint": values["checkpoint"]}
@@ -179,7 +187,7 @@ def _check(args: argparse.Namespace) -> None:
         raise UserMistake("--jobs: the ROS graph runs one episode at a time; use --through direct for several")
 
 
-def _through_ros(args: argparse.Namespace, values: dict[str, str]) -> Evaluation:
+def _through_ros(args: argparse.Namespace, values: dict[str, str], evaluation: Evaluation) -> None:
     import time
 
     from lawam_ros.cli.episodes import run_episode
@@ -187,7 +195,7 @@ def _through_ros(args: argparse.Namespace, values: dict[str, str]) -> Evaluation
     from lawam_ros.cli.simulated_run import simulated_run
     from lawam_ros.nodes.managed import DIAGNOSTICS_S
 
-    line, evaluation, lockstep = ProgressLine(), Evaluation(), args.clock == "lockstep"
+    line, lockstep = ProgressLine(), args.clock == "lockstep"
     with simulated_run(args.task, values, 0.0 if lockstep else args.delay_ms * 1e-3, args.domain, line.show) as run:
         for k in range(args.episodes):
             seed = args.seed + k
@@ -204,13 +212,12 @@ def _through_ros(args: argparse.Namespace, values: dict[str, str]) -> Evaluation
         time.sleep(DIAGNOSTICS_S + 0.1)  # the last report of the policy carries the percentiles of the whole run
         tell_recording(run.client)
         evaluation.figures = figures_of(run.client, run.checker.violations)
-    return evaluation
 
 
-def _direct(args: argparse.Namespace, values: dict[str, str]) -> Evaluation:
+def _direct(args: argparse.Namespace, values: dict[str, str], evaluation: Evaluation) -> None:
     from lawam_ros.cli.direct_worker import DirectJob, outcomes
 
-    line, evaluation = ProgressLine(), Evaluation()
+    line = ProgressLine()
     seeds = [args.seed + k for k in range(args.episodes)]
     job = DirectJob(args.task, values, args.seed, None if args.no_video else args.out, tuple(seeds[:FILMED]))
     parts: list[DirectMeasurements] = []
@@ -230,7 +237,6 @@ def _direct(args: argparse.Namespace, values: dict[str, str]) -> Evaluation:
         reaction_ms_mean=reaction_ms(uses),
         limit_violations=sum(part.violations for part in parts),
     )
-    return evaluation
 
 
 def _add(
@@ -242,6 +248,7 @@ def _add(
     episodes: int,
 ) -> None:
     evaluation.results.append(result)
+    evaluation.table.add(result)
     if film:
         evaluation.films.append(film)
     if not result.success and last_frame is not None:

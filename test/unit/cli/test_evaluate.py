@@ -1,11 +1,15 @@
 """``lawam eval``: what is refused, and what a short direct run reports."""
 
+import csv
+import itertools
 import json
 
 import av
 import pytest
 
+from lawam_ros.cli import direct_worker
 from lawam_ros.cli.main import main
+from lawam_ros.contract.errors import LawamError
 
 
 @pytest.mark.parametrize(
@@ -40,6 +44,25 @@ def test_a_direct_run_reports_films_and_draws_its_failures(capsys, tmp_path):
     assert report["observation_to_command_ms_p50"] == 100.0
     assert len(report["video"]) == 2 and all((tmp_path / name.split("/")[-1]).stat().st_size > 1000 for name in report["video"])
     assert (tmp_path / "failures.png").stat().st_size > 1000
+    with (tmp_path / "episodes.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["seed"], row["success"], row["reason"], row["time_s"]) for row in rows] == [
+        (str(row["seed"]), "False", "timeout", str(row["time_s"])) for row in report["episodes_detail"]
+    ]
+
+
+def test_episodes_before_an_error_are_kept(capsys, tmp_path, monkeypatch):
+    def breaks_off(job, seeds, jobs):
+        yield from itertools.islice(outcomes(job, seeds, jobs), 1)
+        raise LawamError("the arm is gone")
+
+    outcomes = direct_worker.outcomes
+    monkeypatch.setattr(direct_worker, "outcomes", breaks_off)
+    arguments = "eval --through direct --episodes 2 --checkpoint hold --no-video --set task.episode.timeout_s=1 --out"
+    assert main([*arguments.split(), str(tmp_path)]) == 1
+    said = capsys.readouterr()
+    assert f"broke off after 1 of 2 episodes; see {tmp_path / 'episodes.csv'}" in said.out and "the arm is gone" in said.err
+    assert len((tmp_path / "episodes.csv").read_text().splitlines()) == 2
 
 
 def test_a_camera_on_its_side_is_turned_in_a_direct_run_as_in_the_graph(capsys, tmp_path):
