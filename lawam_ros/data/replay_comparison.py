@@ -212,3 +212,9 @@ def table(comparison: Comparison) -> str:
         allowed = "-" if row.allowed is None else f"{row.allowed:.3g} {row.unit}"
         lines.append(f"{row.name:<24} {row.count:<28} {worst:>12} {allowed:>12}  {'' if row.good else 'MISSED'}".rstrip())
     return "\n".join(lines)
+
+
+def weights_row(recorded: Mapping[str, Any], replayed: Mapping[str, Any]) -> Row:
+    """Whether both runs had the same weights, of what their policies told of themselves (``nodes.run_info``)."""
+    same = bool(recorded.get("checkpoint_sha256")) and recorded.get("checkpoint_sha256") == replayed.get("checkpoint_sha256")
+    return Row("weights", "as recorded" if same else "other than recorded", None, None, "", same)

@@ -17,6 +17,8 @@ _READ_AHEAD_NS = 1_000_000_000
 REFERENCE_AHEAD_NS = 200_000_000
 """Recorded commands are published so long before their instant: they answer a policy's question, nobody reacts to them."""
 
+_COMMANDS_KEPT = 500
+
 REFERENCE, POSE = "reference", "pose/"
 """Names of the streams of recorded commands; of poses, followed by the arm."""
 
@@ -95,3 +97,10 @@ class Timeline:
             return stream, None
         self._newest_reference_ns[stream] = stamp_ns
         return stream, stamp_ns
+
+
+def newest_of(waiting: list[TimedMessage]) -> list[TimedMessage]:
+    """Of what was recorded before an episode, the newest of every input, and the last commands."""
+    newest = {message.stream: message for message in waiting}
+    commands = [message for message in waiting if message.stream == REFERENCE or message.stream.startswith(POSE)]
+    return [*(message for message in newest.values() if message not in commands), *commands[-_COMMANDS_KEPT:]]

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from lawam_ros.data import cdr_stamp
 from lawam_ros.data.bag_reader import Bag
 from lawam_ros.data.bag_streams import BagStreams, bag_streams
 from lawam_ros.data.recorded_run import JOINT_STATES, RecordedRun, read_run
-from lawam_ros.data.replay_comparison import Comparison, Halt, Replayed, Row, Tolerances, compare, used_apart_ns
+from lawam_ros.data.replay_comparison import Comparison, Halt, Replayed, Tolerances, compare, used_apart_ns, weights_row
 from lawam_ros.data.replay_plan import (
     ESTOP,
     INSTRUCTION,
@@ -41,8 +41,9 @@ from lawam_ros.data.replay_plan import (
     stops_of,
 )
 from lawam_ros.data.replay_report import ReplayReport, recorded_results
-from lawam_ros.data.replay_timeline import POSE, REFERENCE, TimedMessage, Timeline
+from lawam_ros.data.replay_timeline import POSE, REFERENCE, TimedMessage, Timeline, newest_of
 from lawam_ros.nodes import messages, qos
+from lawam_ros.nodes.asked import Asked
 from lawam_ros.nodes.executor_client import ExecutorClient
 from lawam_ros.nodes.images import image_type
 from lawam_ros.nodes.inputs_node import inputs_node
@@ -73,7 +74,6 @@ TABLE = (
 _UP_S = 90.0
 _HEARD_S = 3.0
 _OPERATED_S = 5.0
-_COMMANDS_KEPT = 500
 
 
 class PlayerNode(ManagedNode):
@@ -398,38 +398,6 @@ class PlayerNode(ManagedNode):
 
     def _seconds(self, stamp_ns: int) -> float:
         return (stamp_ns - self._episodes[0].start_ns) * 1e-9
-
-
-class Asked:
-    """A question whose answer takes time, asked in a thread of its own; ``answer`` is None until it comes."""
-
-    def __init__(self, question: Callable[[], bool], since_s: float | None = None) -> None:
-        self.since_s = time.monotonic() if since_s is None else since_s
-        self.answer: bool | None = None
-        self._question = question
-        threading.Thread(target=self._ask, daemon=True).start()
-
-    @property
-    def age_s(self) -> float:
-        return time.monotonic() - self.since_s
-
-    def _ask(self) -> None:
-        try:
-            self.answer = self._question()
-        except LawamError:
-            self.answer = False
-
-
-def newest_of(waiting: list[TimedMessage]) -> list[TimedMessage]:
-    """Of what was recorded before an episode, the newest of every input, and the last commands."""
-    newest = {message.stream: message for message in waiting}
-    commands = [message for message in waiting if message.stream == REFERENCE or message.stream.startswith(POSE)]
-    return [*(message for message in newest.values() if message not in commands), *commands[-_COMMANDS_KEPT:]]
-
-
-def weights_row(recorded: Mapping[str, Any], replayed: Mapping[str, Any]) -> Row:
-    same = bool(recorded.get("checkpoint_sha256")) and recorded.get("checkpoint_sha256") == replayed.get("checkpoint_sha256")
-    return Row("weights", "as recorded" if same else "other than recorded", None, None, "", same)
 
 
 def main() -> int:
