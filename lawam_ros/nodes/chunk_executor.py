@@ -71,7 +71,7 @@ TABLE = (INSTRUCTION, STATUS_HZ, REFERENCE_HZ, DISCOVERY, AWAIT_POLICY, HARDWARE
 
 _REST_TIMEOUT_S = 5.0
 _PUBLISHERS_S = 1.0
-_LAST_WORD = Duration(seconds=0.2)
+_LAST_WORD_S = 0.2
 _UNCONFIGURED = "the executor is not configured: nothing moves"
 
 
@@ -189,7 +189,14 @@ class ChunkExecutorNode(ManagedNode):
             if self._steps is not None:
                 self._steps.brake_alone()
             time.sleep(0.005)
-        self._outputs.commands.wait_for_all_acked(_LAST_WORD)  # the publisher may go next, and with it what was not delivered
+        self._deliver()
+
+    def _deliver(self) -> None:
+        """What was published reaches its readers before the publisher may go. Asked again and again, since rclpy holds the interpreter's
+        lock while it waits: no tick, and no joint states meanwhile."""
+        deadline_s = time.monotonic() + _LAST_WORD_S
+        while not self._outputs.commands.wait_for_all_acked(Duration()) and time.monotonic() < deadline_s:
+            time.sleep(0.005)
 
     def _at_rest(self) -> bool:
         """The core has deactivated, and the tick in which it did has been published."""

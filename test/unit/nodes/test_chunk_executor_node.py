@@ -157,6 +157,14 @@ def test_an_input_that_raises_ends_the_node_at_rest(node, monkeypatch):
     assert node._shared.core.status.state == State.INACTIVE
 
 
+def test_ticks_go_on_while_the_last_word_is_delivered(node, monkeypatch):
+    activated(node)
+    waits = []
+    monkeypatch.setattr(node._outputs.commands, "wait_for_all_acked", lambda timeout: waits.append(timeout.nanoseconds))
+    node.stop()
+    assert len(waits) > 5 and set(waits) == {0}, "rclpy holds the interpreter's lock for as long as it is told to wait"
+
+
 def test_what_the_last_core_gave_is_forgotten_with_it(node):
     wait(lambda: node._shared.output is not None, "a tick")
     reply = node._requested(Trigger.Response(), State.STOP)
