@@ -35,6 +35,9 @@ _SETTLE_TIMEOUT_S = 1.0
 _NEAR_M = 0.05
 """Targets farther from everything cannot stand for commands that touch: the joints lag behind by less."""
 
+_STOP_M, _STOP_S = 0.01, 0.25
+"""Hands with more room than the first, and as much as they near in the second, can stop; nearer than that, their stop is worked out."""
+
 
 class _ArmMotion:
     """What one arm carries from tick to tick."""
@@ -236,6 +239,7 @@ class Motion:
         self._target_position, self._target_velocity = position, velocity
         before = self._limiter.state
         self._limiter.track(position, velocity, acceleration)
+        self._stop_short(before)
         failure = self._checked(before) or self._touching(before)
         self._move_grippers(self._plan if running else None, self._pace.time_s)
         if self._pace.still:
@@ -302,6 +306,32 @@ class Motion:
             x, y, z = ((now - then) / self._dt_s for now, then in zip(position, old.position_m, strict=True))
             spin = one.target.angular_velocity_rad_s if quat == asked[1] else (0.0, 0.0, 0.0)
             one.target = at_rest(position, quat)._replace(velocity_m_s=(x, y, z), angular_velocity_rad_s=spin)
+
+    def _stop_short(self, before: JointState) -> None:
+        """Joints swing some millimetres past a target that stops short of things: where the way to rest of this tick's command would touch,
+        the tick is one of the way to rest of the command before, which does not."""
+        if self._proximity is None or self._proximity.aimed_distance_m > _NEAR_M:
+            return
+        now, then = (self._proximity.distance_m(_targets_of(poses)) for poses in (self.poses(), self.poses_at(before.position)))
+        if now > _STOP_M + _STOP_S * max(0.0, then - now) / self._dt_s:
+            return
+        room = self._room_to_rest()
+        if room > 0.0:
+            return
+        wanted = self._limiter.state
+        self._limiter.restore(before)
+        if room < self._room_to_rest():
+            self._limiter.brake()
+            self._proximity.hits += 1
+        else:  # it was as near before: what parts may go on
+            self._limiter.restore(wanted)
+
+    def _room_to_rest(self) -> float:
+        """Smallest distance of the hands now, at the end of the shortest stop, and half way there, m."""
+        assert self._proximity is not None
+        ways, *_ = self._limiter.way_to_rest()
+        looks = [self.poses(), *(self.poses_at(ways[k]) for k in {len(ways) // 2, len(ways) - 1} if len(ways))]
+        return min(self._proximity.distance_m(_targets_of(poses)) for poses in looks)
 
     def _touching(self, before: JointState) -> str | None:
         """The guard's last question: commanded hands that touch each other or the table and come nearer still."""

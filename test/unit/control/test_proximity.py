@@ -10,6 +10,7 @@ from lawam_ros.contract.paths import urdf_dir
 from lawam_ros.control import scalar_rotations
 from lawam_ros.control.executor import ChunkExecutor
 from lawam_ros.control.kinematics import fixed_transform
+from lawam_ros.control.motion import Motion
 from lawam_ros.control.projection import by_daqp, by_least_distance, nearest_allowed
 from lawam_ros.control.proximity import TABLE_CLEARANCE_M, ProximityFilter
 from lawam_ros.control.rehearsal import Rehearsal
@@ -159,10 +160,24 @@ def test_the_executor_keeps_two_arms_apart(two):
     assert rehearsal.executor.status.state in ("RUN", "HOLD")
 
 
-def test_the_guard_stops_commands_that_would_touch(two, monkeypatch):
-    """The filter is blinded: the guard alone must end it, with the prepared stop, a few millimetres into the spheres."""
+def blinded(monkeypatch):
+    """Targets go where they are asked to."""
     monkeypatch.setattr(ProximityFilter, "allowed", lambda self, targets, before: list(targets))
     monkeypatch.setattr(ProximityFilter, "aimed_distance_m", 0.0)
+
+
+def test_commands_stop_short_of_what_they_would_touch(two, monkeypatch):
+    """With targets inside each other: no command touches, nothing is latched, and what leads away is followed."""
+    blinded(monkeypatch)
+    rehearsal, smallest = collide(two, 900)
+    assert 0.0 < smallest.min() < 0.03 and rehearsal.output.counters["workspace_hits"] > 0
+    assert rehearsal.executor.status.state in ("RUN", "HOLD") and rehearsal.output.counters["guard_failures"] == 0
+
+
+def test_the_guard_stops_commands_that_would_touch(two, monkeypatch):
+    """Filter and look at the way to rest are blinded: the guard alone must end it, with the prepared stop, a few millimetres inside."""
+    blinded(monkeypatch)
+    monkeypatch.setattr(Motion, "_stop_short", lambda self, before: None)
     rehearsal, smallest = collide(two, 900)
     assert (rehearsal.executor.status.state, rehearsal.executor.status.reason) == ("LATCHED", "guard_collision")
     assert -0.05 < smallest.min() < 0.0
