@@ -239,7 +239,10 @@ class Motion:
         self._target_position, self._target_velocity = position, velocity
         before = self._limiter.state
         self._limiter.track(position, velocity, acceleration)
-        self._stop_short(before)
+        if self._stops_short(before):
+            self._plan, self._pace, self._synced = None, None, False
+            self._move_grippers()
+            return self._checked(before)
         failure = self._checked(before) or self._touching(before)
         self._move_grippers(self._plan if running else None, self._pace.time_s)
         if self._pace.still:
@@ -307,24 +310,25 @@ class Motion:
             spin = one.target.angular_velocity_rad_s if quat == asked[1] else (0.0, 0.0, 0.0)
             one.target = at_rest(position, quat)._replace(velocity_m_s=(x, y, z), angular_velocity_rad_s=spin)
 
-    def _stop_short(self, before: JointState) -> None:
-        """Joints swing some millimetres past a target that stops short of things: where the way to rest of this tick's command would touch,
-        the tick is one of the way to rest of the command before, which does not."""
+    def _stops_short(self, before: JointState) -> bool:
+        """Whether the way to rest of this tick's command would touch, as joints swing some millimetres past a target that stops short of
+        things. Then the tick is one of the way to rest of the command before, which does not, and the plan is dropped: the next one leads
+        on from there, while joints that hurry after this one would take the straight way, through what is in it."""
         if self._proximity is None or self._proximity.aimed_distance_m > _NEAR_M:
-            return
+            return False
         now, then = (self._proximity.distance_m(_targets_of(poses)) for poses in (self.poses(), self.poses_at(before.position)))
         if now > _STOP_M + _STOP_S * max(0.0, then - now) / self._dt_s:
-            return
-        room = self._room_to_rest()
+            return False
+        room, wanted = self._room_to_rest(), self._limiter.state
         if room > 0.0:
-            return
-        wanted = self._limiter.state
+            return False
         self._limiter.restore(before)
-        if room < self._room_to_rest():
-            self._limiter.brake()
-            self._proximity.hits += 1
-        else:  # it was as near before: what parts may go on
+        if room >= self._room_to_rest():  # it was as near before: what parts may go on
             self._limiter.restore(wanted)
+            return False
+        self._limiter.brake()
+        self._proximity.hits += 1
+        return True
 
     def _room_to_rest(self) -> float:
         """Smallest distance of the hands now, at the end of the shortest stop, and half way there, m."""
