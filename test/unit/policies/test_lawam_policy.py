@@ -8,6 +8,7 @@ from golden import golden_folders
 
 from lawam_ros.contract.errors import UserMistake
 from lawam_ros.contract.load import load_contract
+from lawam_ros.contract.paths import assets_dir
 from lawam_ros.contract.records import Observation, Pose
 from lawam_ros.policies.choose import choose_policy
 from lawam_ros.policies.committed import Committed
@@ -28,6 +29,14 @@ def test_an_official_checkpoint_is_refused_in_one_sentence(overrides, sentence):
     with pytest.raises(UserMistake, match=sentence) as refusal:
         choose_policy(str(OFFICIAL), load_contract("franka_pick_place", overrides=overrides), "cpu")
     assert not re.search(r"\n", str(refusal.value))
+
+
+@pytest.mark.parametrize("task", ["franka_pick_place", "franka_drawer", "x1_towel_fold"])
+def test_the_weights_of_every_task_are_shipped_and_fit_it(task):
+    contract = load_contract(task)
+    weights = assets_dir() / contract.task.checkpoint / "final_model" / "model.safetensors"
+    assert weights.stat().st_size <= 15e6
+    assert contract.task.checkpoint in choose_policy(contract.task.checkpoint, contract, "cpu").description
 
 
 def test_a_committed_part_pulls_the_next_chunk_towards_it():
