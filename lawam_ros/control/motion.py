@@ -239,11 +239,12 @@ class Motion:
         self._target_position, self._target_velocity = position, velocity
         before = self._limiter.state
         self._limiter.track(position, velocity, acceleration)
-        if self._stops_short(before):
+        failure = self._checked(before)
+        if failure is None and self._stops_short(before):
             self._plan, self._pace, self._synced = None, None, False
             self._move_grippers()
             return self._checked(before)
-        failure = self._checked(before) or self._touching(before)
+        failure = failure or self._touching(before)
         self._move_grippers(self._plan if running else None, self._pace.time_s)
         if self._pace.still:
             self._settle(position, velocity)
