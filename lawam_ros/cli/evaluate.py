@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -148,7 +149,7 @@ def run(args: argparse.Namespace) -> int:
         _through_ros(args, values, evaluation) if args.through == "ros" else _direct(args, values, evaluation)
     except LawamError:
         if evaluation.results:
-            print(f"broke off after {len(evaluation.results)} of {args.episodes} episodes; see {evaluation.table.path}")
+            print(f"broke off after {len(evaluation.results)} of {args.episodes} episodes; see {evaluation.table.path}", file=sys.stderr)
         raise
     assert evaluation.figures is not None
     summary = summarise(args.task, args.seed, args.delay_ms, evaluation.results, evaluation.figures, evaluation.films)
