@@ -75,11 +75,14 @@ def wait(condition, what, seconds=20.0):
 
 
 def measure(node):
+    inputs = node._inputs
+    if inputs is None:
+        return  # the node is being closed, and this timer goes on until its executor ends
     robot = node._contract.robot
     names = [*robot.joint_names, *robot.arms[0].gripper.joints]
     positions = dict(zip(names, [*robot.arms[0].home_rad.tolist(), 0.02, 0.02], strict=True))
     stamp_ns = node.get_clock().now().nanoseconds
-    node._inputs._on_joint_states(messages.joint_state_to_message(stamp_ns, positions, dict.fromkeys(names, 0.0)))
+    inputs._on_joint_states(messages.joint_state_to_message(stamp_ns, positions, dict.fromkeys(names, 0.0)))
 
 
 def activated(node):
