@@ -21,7 +21,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     tiny.add_argument("--task", default="franka_pick_place", help="task whose policy section holds for all data (default: %(default)s)")
     tiny.add_argument("--data", type=Path, required=True, help="folder with LeRobot datasets named train... and val... ('lawam data make')")
     tiny.add_argument("--out", type=Path, required=True, help="folder for state, metrics and checkpoint")
-    tiny.add_argument("--model", default="tiny", help="model file in config/models or a path to one (default: %(default)s)")
+    tiny.add_argument("--model", help="model file in config/models or a path to one (default: the checkpoint's of --init, else tiny)")
+    tiny.add_argument(
+        "--init",
+        default="",
+        help="checkpoint to train further, a folder or a shipped name: stage 2 only, in its own ranges",
+    )
     tiny.add_argument("--minutes", type=float, help="time for training steps; default: the whole recipe")
     tiny.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="threads for matrix products (default: all cores)")
     tiny.add_argument("--resume", action="store_true", help="go on with the run in --out")
@@ -36,6 +41,8 @@ def run_tiny(args: argparse.Namespace) -> int:
         raise UserMistake(f"expected a positive number of --minutes, got {args.minutes:g}")
     if args.threads < 1:
         raise UserMistake(f"expected at least one of --threads, got {args.threads}")
+    if args.init and args.model:
+        raise UserMistake("--model and --init exclude each other: a checkpoint brings its model")
     contract = load_contract(args.task)
     # torch takes seconds to import; mistakes in the call are told before.
     from lawam_ros.training.process_setup import keep_freed_memory, let_threads_sleep
@@ -44,12 +51,15 @@ def run_tiny(args: argparse.Namespace) -> int:
     keep_freed_memory()
     import torch
 
+    from lawam_ros.model.checkpoint import open_folder
     from lawam_ros.model.config import load_model_config
     from lawam_ros.training.tiny_recipe import TinyRecipe, with_minutes
     from lawam_ros.training.tiny_run import tiny_data
     from lawam_ros.training.tiny_training import train_tiny
 
     torch.set_num_threads(args.threads)
-    config, recipe = load_model_config(args.model), with_minutes(TinyRecipe(), args.minutes)
-    print(train_tiny(contract, config, tiny_data(args.data), args.out, recipe, args.resume))
+    init = train_stages.weights_path(args.init) if args.init else None
+    config = open_folder(init).config if init else load_model_config(args.model or "tiny")
+    recipe = with_minutes(TinyRecipe(world_model_share=0.0) if init else TinyRecipe(), args.minutes)
+    print(train_tiny(contract, config, tiny_data(args.data), args.out, recipe, args.resume, init=init))
     return EXIT_DONE

@@ -135,7 +135,7 @@ def plan_of(args: argparse.Namespace, out: Path | None = None) -> "RunPlan":
     from lawam_ros.training.run_plan import RunPlan
     from lawam_ros.training.stage_recipe import load_recipe
 
-    init = tuple(_weights(part) for part in args.init.split(",") if part)
+    init = tuple(weights_path(part) for part in args.init.split(",") if part)
     config, name = _model(args, init)
     config = with_overrides(config, args.set)
     recipe_name = args.recipe or ("tiny" if name.startswith("tiny") else "official")
@@ -202,7 +202,7 @@ def draw_subgoals(path: Path, samples: "list[SubgoalSample]") -> None:
     write_png(path, subgoal_sheet(rows))
 
 
-def _weights(text: str) -> Path:
+def weights_path(text: str) -> Path:
     """A path, or the name of a shipped checkpoint."""
     shipped = assets_dir() / text
     return shipped if not Path(text).exists() and shipped.is_dir() else Path(text)
@@ -226,14 +226,12 @@ def _model(args: argparse.Namespace, init: tuple[Path, ...]) -> tuple["ModelConf
 def _statistics(args: argparse.Namespace, init: tuple[Path, ...]) -> dict[str, Any] | None:
     if args.statistics == "data":
         return None
-    import json
-
-    from lawam_ros.training.initial_weights import is_checkpoint
+    from lawam_ros.training.initial_weights import checkpoint_statistics
 
     for path in init:
-        file = (path.parent.parent if path.is_file() else path) / "dataset_statistics.json"
-        if is_checkpoint(path) and file.is_file():
-            return dict(json.loads(file.read_text(encoding="utf-8")))
+        statistics = checkpoint_statistics(path)
+        if statistics is not None:
+            return statistics
     raise UserMistake("--statistics init: expected a checkpoint with dataset_statistics.json in --init, found none")
 
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -71,6 +72,12 @@ def is_checkpoint(path: Path) -> bool:
     """Whether a path is a policy checkpoint, which also brings its configuration, and not mere weights."""
     run = path.parent.parent if path.is_file() else path
     return (run / "config.yaml").is_file() or _is_lerobot(run)
+
+
+def checkpoint_statistics(path: Path) -> dict[str, Any] | None:
+    """Content of a policy checkpoint's ``dataset_statistics.json``; None where the path is no such checkpoint."""
+    file = (path.parent.parent if path.is_file() else path) / "dataset_statistics.json"
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if is_checkpoint(path) and file.is_file() else None
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
 """What stage 2 may do differently from run to run, read from the ``action_model`` section of a model file or checkpoint."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lawam_ros.contract.yaml_fields import Fields
@@ -85,3 +85,11 @@ def policy_options(section: Mapping[str, Any], action_horizon: int) -> PolicyOpt
         max_delay_steps=integer(DELAY_KEY, 0, 0, action_horizon - 1),
         noise_scale=number("noise_scale", usual.noise_scale, 1.0),
     )
+
+
+def without_teacher(options: PolicyOptions) -> PolicyOptions:
+    """For initial weights that lack the teacher, as shipped ones do; says so."""
+    print(
+        "the initial weights hold no stage-1 encoder: the latent action is trained without distillation; add a stage-1 checkpoint to --init"
+    )
+    return replace(options, distillation=False)

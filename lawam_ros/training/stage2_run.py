@@ -23,7 +23,7 @@ from lawam_ros.training.flow_draws import draw_flow
 from lawam_ros.training.freezing import stage2_parameters, train_only
 from lawam_ros.training.initial_weights import load_initial, read_initial
 from lawam_ros.training.losses import latent_distance
-from lawam_ros.training.policy_options import PolicyOptions, policy_options
+from lawam_ros.training.policy_options import PolicyOptions, policy_options, without_teacher
 from lawam_ros.training.recordings import Recording, data_hash, statistics_of
 from lawam_ros.training.run_folder import replace_folder
 from lawam_ros.training.run_plan import ReadyData, RunPlan, open_all, ready_data
@@ -49,7 +49,7 @@ def ready_stage2(plan: RunPlan, processes: Processes) -> ReadyStage:
     if plan.init:
         report = load_initial(model, read_initial(plan.init))
         print(report.sentence())
-        options = _without_teacher(options) if options.distillation and not report.has_teacher else options
+        options = without_teacher(options) if options.distillation and not report.has_teacher else options
     model.to(processes.device)
     stored = taken_up(plan, STAGE, model, processes)
     statistics = plan.statistics or statistics_of(recordings)
@@ -182,10 +182,3 @@ def _errors(
     if options.distillation:
         figures["validation/distill"] = float(latent_distance(language.z, model.lam.teacher_latent(features), options.latent_loss))
     return figures, features, predicted
-
-
-def _without_teacher(options: PolicyOptions) -> PolicyOptions:
-    print(
-        "the initial weights hold no stage-1 encoder: the latent action is trained without distillation; add a stage-1 checkpoint to --init"
-    )
-    return replace(options, distillation=False)

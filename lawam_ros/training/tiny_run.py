@@ -15,6 +15,7 @@ from lawam_ros.model.facts import CheckpointFacts
 from lawam_ros.model.lawam import LaWAM, build_model
 from lawam_ros.model.prompt import PromptEncoder, chat_text
 from lawam_ros.training.data_spec import spec_of_contract
+from lawam_ros.training.initial_weights import checkpoint_statistics, load_initial, read_initial
 from lawam_ros.training.metrics import MetricsFile
 from lawam_ros.training.policy_options import policy_options
 from lawam_ros.training.recordings import (
@@ -54,7 +55,8 @@ def tiny_data(folder: Path) -> TinyData:
 
 @dataclass(frozen=True)
 class TinyRun:
-    """One run: where it writes, what it trains for and on, and the model being trained."""
+    """One run: where it writes, what it trains for and on, and the model being trained. taught: whether the model holds the teacher of
+    latent actions."""
 
     out: Path
     contract: Contract
@@ -67,12 +69,21 @@ class TinyRun:
     recordings: tuple[Recording, ...]
     validation_recordings: tuple[Recording, ...]
     metrics: MetricsFile
+    init: Path | None = None
+    taught: bool = True
 
 
 def prepare_run(
-    contract: Contract, config: ModelConfig, data: TinyData, out: Path, recipe: TinyRecipe, cache: Path | None = None
+    contract: Contract,
+    config: ModelConfig,
+    data: TinyData,
+    out: Path,
+    recipe: TinyRecipe,
+    cache: Path | None = None,
+    init: Path | None = None,
 ) -> TinyRun:
-    """Everything up to the first step: tokenizer, model with seeded weights, cached data, statistics."""
+    """Everything up to the first step: tokenizer, model with seeded weights, cached data, statistics. init: checkpoint whose weights,
+    tokenizer and statistics are taken instead; ``config`` is its own then."""
     cache = cache or out / "cache"
     policy, robot = contract.task.policy, contract.robot
     out.mkdir(parents=True, exist_ok=True)
@@ -80,13 +91,18 @@ def prepare_run(
     train, validation = (
         tuple(open_recording(path, config, spec=spec_of_contract(contract)) for path in paths) for paths in (data.train, data.validation)
     )
-    recorded = dict.fromkeys(text for recording in train for text in sentences_of(recording.dataset)[0])
-    texts = [chat_text(way, *views, config) for sentence in recorded for way in ways_to_say(sentence)]
-    save_tokenizer(train_tokenizer(texts, recipe.vocabulary), out / "tokenizer")
-    config = replace(config, tokenizer=str(out / "tokenizer"))
+    if init is None:
+        recorded = dict.fromkeys(text for recording in train for text in sentences_of(recording.dataset)[0])
+        texts = [chat_text(way, *views, config) for sentence in recorded for way in ways_to_say(sentence)]
+        save_tokenizer(train_tokenizer(texts, recipe.vocabulary), out / "tokenizer")
+        config = replace(config, tokenizer=str(out / "tokenizer"))
     torch.manual_seed(recipe.seed)
     model = build_model(config)
-    statistics = statistics_of(train)
+    taught = init is None or _loaded(model, init)
+    statistics = statistics_of(train) if init is None else checkpoint_statistics(init) or {}
+    if robot.embodiment_tag not in statistics:
+        known = ", ".join(statistics) or "none"
+        raise UserMistake(f"--init: expected a checkpoint with statistics of embodiment '{robot.embodiment_tag}', it has {known}")
     own = statistics[robot.embodiment_tag]
     return TinyRun(
         out=out,
@@ -100,7 +116,16 @@ def prepare_run(
         recordings=train,
         validation_recordings=validation,
         metrics=MetricsFile(out / METRICS_FILE),
+        init=init,
+        taught=taught,
     )
+
+
+def _loaded(model: LaWAM, init: Path) -> bool:
+    """Fill the model with the checkpoint's weights; whether the teacher is among them."""
+    report = load_initial(model, read_initial((init,)))
+    print(report.sentence())
+    return report.has_teacher
 
 
 def write_checkpoint(run: TinyRun) -> Path:
@@ -143,6 +168,7 @@ def _facts(run: TinyRun) -> CheckpointFacts:
         training={
             "recipe": "tiny",
             "seed": run.recipe.seed,
+            **({"init": run.init.name} if run.init else {}),
             "episodes": {Path(recording.name).name: len(recording.dataset) for recording in run.recordings},
         },
     )

@@ -18,7 +18,7 @@ from lawam_ros.training.flow_draws import draw_flow
 from lawam_ros.training.freezing import FreezePolicy, stage1_parameters, stage2_parameters, train_only
 from lawam_ros.training.metrics import plot_metrics
 from lawam_ros.training.parameter_groups import matrices_decay
-from lawam_ros.training.policy_options import policy_options
+from lawam_ros.training.policy_options import policy_options, without_teacher
 from lawam_ros.training.prefetch import Make
 from lawam_ros.training.run_state import NamedParameters, RunState, load_state, save_state, with_prefix, without_prefix
 from lawam_ros.training.schedule import step_generators
@@ -36,13 +36,21 @@ TEACHER_FOLDER = "teacher"
 
 
 def train_tiny(
-    contract: Contract, config: ModelConfig, data: TinyData, out: Path, recipe: TinyRecipe, resume: bool, cache: Path | None = None
+    contract: Contract,
+    config: ModelConfig,
+    data: TinyData,
+    out: Path,
+    recipe: TinyRecipe,
+    resume: bool,
+    cache: Path | None = None,
+    init: Path | None = None,
 ) -> Path:
     """Train and return the checkpoint folder. cache: folder for pictures and features, which runs on the same data may share; default in
-    ``out``. Raises UserMistake for unusable data or an ``out`` that holds another run."""
-    stored = _stored_state(out, resume)
-    run = prepare_run(contract, config, data, out, recipe, cache)
-    stage = stored.facts["stage"] if stored else WORLD_MODEL
+    ``out``. init: checkpoint whose policy is trained further, without stage 1. Raises UserMistake for unusable data or an ``out`` that
+    holds another run."""
+    stored = _stored_state(out, resume, init)
+    run = prepare_run(contract, config, data, out, recipe, cache, init)
+    stage = stored.facts["stage"] if stored else WORLD_MODEL if init is None else POLICY
     if stored:
         run.model.load_state_dict(without_prefix("weights", stored.tensors), strict=False)
     run.metrics.start(STAGE_ORDER, stage, int(stored.facts["progress"]["step"]) if stored else 0)
@@ -77,21 +85,18 @@ def _train_world_model(run: TinyRun, stored: RunState | None) -> None:
         return named | {"subgoal/error_over_no_motion": float(error / still)}
 
     _run_stage(run, recipe.world_model, stage1_parameters(run.model), module, batch, evaluate, stored)
-    facts = {"stage": POLICY, "progress": Progress(0, recipe.policy.steps, 0.0).as_mapping()}
+    facts = {"stage": POLICY, "progress": Progress(0, recipe.policy.steps, 0.0).as_mapping(), "init": _named(run.init)}
     save_state(run.out / STATE_FILE, RunState(with_prefix("weights", _own_weights(run.model)), facts))
 
 
 def _train_policy(run: TinyRun, stored: RunState | None) -> None:
     recipe, model, config = run.recipe, run.model, run.model.config
-    total = sum(len(source.starts) for split in (run.train, run.validation) for source in split)
-    with tqdm(desc="latent actions of the teacher", unit="start", mininterval=2.0, total=total) as bar:
-        taught = [
-            tuple(with_teacher(source, model, torch.device("cpu"), True, run.out / TEACHER_FOLDER, bar.update) for source in split)
-            for split in (run.train, run.validation)
-        ]
-    run = replace(run, train=taught[0], validation=taught[1])
     # The shipped weights were made with everything in bf16, the action expert included.
     options = replace(policy_options(config.training, config.flow.action_horizon), flow_float32=False)
+    if run.taught:
+        run = _with_teacher(run)
+    elif options.distillation:
+        options = without_teacher(options)
 
     def batch(step: int, part: int) -> tuple[Any, ...]:
         generator, noise = step_generators(recipe.seed, POLICY, step)
@@ -115,6 +120,17 @@ def _train_policy(run: TinyRun, stored: RunState | None) -> None:
     _run_stage(run, recipe.policy, parameters, module, batch, evaluate, stored)
 
 
+def _with_teacher(run: TinyRun) -> TinyRun:
+    """The run with the teacher's latent actions of all its starts."""
+    total = sum(len(source.starts) for split in (run.train, run.validation) for source in split)
+    with tqdm(desc="latent actions of the teacher", unit="start", mininterval=2.0, total=total) as bar:
+        train, validation = (
+            tuple(with_teacher(source, run.model, torch.device("cpu"), True, run.out / TEACHER_FOLDER, bar.update) for source in split)
+            for split in (run.train, run.validation)
+        )
+    return replace(run, train=train, validation=validation)
+
+
 def _run_stage(
     run: TinyRun,
     settings: StageSettings,
@@ -129,7 +145,7 @@ def _run_stage(
     def save(progress: Progress, tensors: dict[str, Tensor]) -> None:
         own = {f"weights.{key.removeprefix('model.')}": tensor for key, tensor in tensors.items() if key.startswith("model.")}
         rest = {key: tensor for key, tensor in tensors.items() if not key.startswith("model.")}
-        facts = {"stage": settings.name, "progress": progress.as_mapping(), "recipe": asdict(run.recipe)}
+        facts = {"stage": settings.name, "progress": progress.as_mapping(), "recipe": asdict(run.recipe), "init": _named(run.init)}
         save_state(run.out / STATE_FILE, RunState(frozen | own | rest, facts))
 
     train_only(run.model, parameters)
@@ -146,8 +162,18 @@ def _own_weights(model: LaWAM) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("lam.vision_encoder.")}
 
 
-def _stored_state(out: Path, resume: bool) -> RunState | None:
+def _named(init: Path | None) -> str:
+    return "" if init is None else str(init.resolve())
+
+
+def _stored_state(out: Path, resume: bool, init: Path | None) -> RunState | None:
     file = out / STATE_FILE
-    if file.is_file() and not resume:
+    if not file.is_file():
+        return None
+    if not resume:
         raise UserMistake(f"{out} holds a training run; add --resume to go on with it, or choose another --out")
-    return load_state(file) if file.is_file() else None
+    stored = load_state(file)
+    begun = stored.facts.get("init", "")
+    if begun != _named(init):
+        raise UserMistake(f"--resume: expected --init {begun or 'to be left out'}, as the run in {out} began, got {init or 'none'}")
+    return stored

@@ -10,7 +10,8 @@ from toy_training import one_thread, shrunk_tiny, write_demonstrations
 
 from lawam_ros.contract.errors import UserMistake
 from lawam_ros.contract.load import load_contract
-from lawam_ros.model.checkpoint import load_checkpoint
+from lawam_ros.contract.paths import assets_dir
+from lawam_ros.model.checkpoint import load_checkpoint, open_folder
 from lawam_ros.model.facts import check_contract
 from lawam_ros.training import trainer
 from lawam_ros.training.metrics import read_metrics
@@ -37,9 +38,9 @@ def small_recipe(policy_steps=3) -> TinyRecipe:
     return replace(usual, world_model=replace(usual.world_model, **short), policy=replace(usual.policy, **short | {"steps": policy_steps}))
 
 
-def run(data, out, resume=False, policy_steps=3):
-    config = shrunk_tiny()
-    return train_tiny(load_contract(TASK), config, tiny_data(data), out, small_recipe(policy_steps), resume)
+def run(data, out, resume=False, policy_steps=3, init=None):
+    config = open_folder(init).config if init else shrunk_tiny()
+    return train_tiny(load_contract(TASK), config, tiny_data(data), out, small_recipe(policy_steps), resume, init=init)
 
 
 def figures(out):
@@ -109,3 +110,31 @@ def test_a_finished_run_goes_on_with_more_steps_and_more_data(data, whole, tmp_p
     )
     assert set(after) == {1, 2, 3, 4, 5}
     assert {step: after[step] for step in before} == before, "what was learned before is not learned again"
+
+
+def test_a_shipped_checkpoint_goes_on_with_its_own_statistics_and_without_its_teacher(data, whole, tmp_path, capsys):
+    write_demonstrations(tmp_path / "data" / "train_other", TASK, (9,), seed=4)
+    write_demonstrations(tmp_path / "data" / "val", TASK, (6,), seed=5)
+    further = run(tmp_path / "data", tmp_path / "run", init=whole)
+    assert "without distillation" in capsys.readouterr().out
+    assert {stage for stage, *_ in figures(tmp_path / "run")} == {"policy"}
+    old, new = load_checkpoint(whole), load_checkpoint(further)
+    assert (further / "dataset_statistics.json").read_bytes() == (whole / "dataset_statistics.json").read_bytes()
+    assert new.facts.training["init"] == "checkpoint" and new.facts.training["episodes"] == {"train_other": 1}
+    before, after = (load_file(folder / "final_model" / "model.safetensors") for folder in (whole, further))
+    moved = [name for name in before if not torch.equal(before[name], after[name])]
+    apart = max(float((before[name].float() - after[name].float()).abs().max()) for name in before)
+    assert moved and apart < 0.02, "it began with these weights: three steps do not lead far"
+    assert new.config.training == old.config.training
+    with pytest.raises(UserMistake, match="--resume: expected --init .*checkpoint, as the run in .* began, got none"):
+        run(data, tmp_path / "run", resume=True)
+    longer = run(tmp_path / "data", tmp_path / "run", resume=True, policy_steps=4, init=whole)
+    assert max(step for _, step, *_ in figures(longer.parent)) == 4
+
+
+def test_a_checkpoint_of_another_robot_is_no_start(tmp_path):
+    write_demonstrations(tmp_path / "train", TASK, (9,))
+    write_demonstrations(tmp_path / "val", TASK, (6,))
+    other = assets_dir() / "tiny_x1"
+    with pytest.raises(UserMistake, match=r"expected a checkpoint with statistics of embodiment 'franka', it has new_embodiment"):
+        run(tmp_path, tmp_path / "run", init=other)
