@@ -240,11 +240,13 @@ class Motion:
         before = self._limiter.state
         self._limiter.track(position, velocity, acceleration)
         failure = self._checked(before)
-        if failure is None and self._stops_short(before):
+        near = self._near(before) if failure is None else None
+        if near is not None and self._stops_short(before, *near):
             self._plan, self._pace, self._synced = None, None, False
             self._move_grippers()
             return self._checked(before)
-        failure = failure or self._touching(before)
+        if near is not None:
+            failure = self._touching(before, *near)
         self._move_grippers(self._plan if running else None, self._pace.time_s)
         if self._pace.still:
             self._settle(position, velocity)
@@ -311,14 +313,21 @@ class Motion:
             spin = one.target.angular_velocity_rad_s if quat == asked[1] else (0.0, 0.0, 0.0)
             one.target = at_rest(position, quat)._replace(velocity_m_s=(x, y, z), angular_velocity_rad_s=spin)
 
-    def _stops_short(self, before: JointState) -> bool:
+    def _near(self, before: JointState) -> tuple[float, float] | None:
+        """Smallest distance of the commanded hands to each other and the table, now and in the command before, m; None far from all."""
+        if self._proximity is None or self._proximity.aimed_distance_m > _NEAR_M:
+            return None
+        return self._distance_m(self.poses()), self._distance_m(self.poses_at(before.position))
+
+    def _distance_m(self, poses: Mapping[str, Pose]) -> float:
+        assert self._proximity is not None
+        return self._proximity.distance_m(_targets_of(poses))
+
+    def _stops_short(self, before: JointState, now_m: float, then_m: float) -> bool:
         """Whether the way to rest of this tick's command would touch, as joints swing some millimetres past a target that stops short of
         things. Then the tick is one of the way to rest of the command before, which does not, and the plan is dropped: the next one leads
         on from there, while joints that hurry after this one would take the straight way, through what is in it."""
-        if self._proximity is None or self._proximity.aimed_distance_m > _NEAR_M:
-            return False
-        now, then = (self._proximity.distance_m(_targets_of(poses)) for poses in (self.poses(), self.poses_at(before.position)))
-        if now > _STOP_M + _STOP_S * max(0.0, then - now) / self._dt_s:
+        if now_m > _STOP_M + _STOP_S * max(0.0, then_m - now_m) / self._dt_s:
             return False
         room, wanted = self._room_to_rest(), self._limiter.state
         if room > 0.0:
@@ -328,22 +337,19 @@ class Motion:
             self._limiter.restore(wanted)
             return False
         self._limiter.brake()
+        assert self._proximity is not None
         self._proximity.hits += 1
         return True
 
     def _room_to_rest(self) -> float:
         """Smallest distance of the hands now, at the end of the shortest stop, and half way there, m."""
-        assert self._proximity is not None
         ways, *_ = self._limiter.way_to_rest()
         looks = [self.poses(), *(self.poses_at(ways[k]) for k in {len(ways) // 2, len(ways) - 1} if len(ways))]
-        return min(self._proximity.distance_m(_targets_of(poses)) for poses in looks)
+        return min(self._distance_m(poses) for poses in looks)
 
-    def _touching(self, before: JointState) -> str | None:
+    def _touching(self, before: JointState, now_m: float, then_m: float) -> str | None:
         """The guard's last question: commanded hands that touch each other or the table and come nearer still."""
-        if self._proximity is None or self._proximity.aimed_distance_m > _NEAR_M:
-            return None
-        distance = self._proximity.distance_m(_targets_of(self.poses()))
-        if distance > 0.0 or distance >= self._proximity.distance_m(_targets_of(self.poses_at(before.position))):
+        if now_m > 0.0 or now_m >= then_m:
             return None
         self._limiter.restore(before)
         self._limiter.brake()

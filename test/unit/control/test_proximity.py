@@ -177,7 +177,7 @@ def test_commands_stop_short_of_what_they_would_touch(two, monkeypatch):
 def test_the_guard_stops_commands_that_would_touch(two, monkeypatch):
     """Filter and look at the way to rest are blinded: the guard alone must end it, with the prepared stop, a few millimetres inside."""
     blinded(monkeypatch)
-    monkeypatch.setattr(Motion, "_stops_short", lambda self, before: False)
+    monkeypatch.setattr(Motion, "_stops_short", lambda *_: False)
     rehearsal, smallest = collide(two, 900)
     assert (rehearsal.executor.status.state, rehearsal.executor.status.reason) == ("LATCHED", "guard_collision")
     assert -0.05 < smallest.min() < 0.0
