@@ -91,6 +91,10 @@ def prepare_run(
     train, validation = (
         tuple(open_recording(path, config, spec=spec_of_contract(contract)) for path in paths) for paths in (data.train, data.validation)
     )
+    statistics = statistics_of(train) if init is None else checkpoint_statistics(init) or {}
+    if robot.embodiment_tag not in statistics:
+        known = ", ".join(statistics) or "none"
+        raise UserMistake(f"--init: expected a checkpoint with statistics of embodiment '{robot.embodiment_tag}', it has {known}")
     if init is None:
         recorded = dict.fromkeys(text for recording in train for text in sentences_of(recording.dataset)[0])
         texts = [chat_text(way, *views, config) for sentence in recorded for way in ways_to_say(sentence)]
@@ -99,10 +103,6 @@ def prepare_run(
     torch.manual_seed(recipe.seed)
     model = build_model(config)
     taught = init is None or _loaded(model, init)
-    statistics = statistics_of(train) if init is None else checkpoint_statistics(init) or {}
-    if robot.embodiment_tag not in statistics:
-        known = ", ".join(statistics) or "none"
-        raise UserMistake(f"--init: expected a checkpoint with statistics of embodiment '{robot.embodiment_tag}', it has {known}")
     own = statistics[robot.embodiment_tag]
     return TinyRun(
         out=out,
