@@ -1,6 +1,7 @@
 """``lawam train stage1`` and ``lawam train stage2``: a model file and LeRobot folders in, a checkpoint out."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -91,11 +92,13 @@ def run(args: argparse.Namespace) -> int:
     """Exit code; prints the folder of the checkpoint last."""
     check_numbers(args)
     # torch takes seconds to import; mistakes in the call are told before.
-    from lawam_ros.training.process_setup import keep_freed_memory, let_threads_sleep
+    from lawam_ros.training.process_setup import cpu_multiplies_bfloat16, keep_freed_memory, let_threads_sleep
 
     let_threads_sleep()
     if args.device == "cpu":
         keep_freed_memory()
+    if args.device == "cpu" and args.precision == "bf16" and not cpu_multiplies_bfloat16():
+        print("--precision bf16: this CPU has no instructions for it and will be slower than with fp32", file=sys.stderr)
     import torch
 
     from lawam_ros.training.distributed import joined_processes

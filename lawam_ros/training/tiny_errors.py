@@ -38,7 +38,7 @@ def _chunk_errors(run: TinyRun, batch: PolicyBatch, expected: Any) -> dict[str, 
     assert batch.features is not None
     generator = torch.Generator().manual_seed(run.recipe.seed)
     h_t, future = batch.features.unbind(1)
-    with training_context():
+    with training_context(run.bf16):
         output = model.vlm_forward(batch.prompt, batch.frames)
         predicted = model.foresee(h_t, output.z)
         context = model.flow.context(h_t, predicted, output.h_vlm, output.attention_mask)

@@ -18,6 +18,7 @@ from lawam_ros.training.data_spec import spec_of_contract
 from lawam_ros.training.initial_weights import checkpoint_statistics, load_initial, read_initial
 from lawam_ros.training.metrics import MetricsFile
 from lawam_ros.training.policy_options import policy_options
+from lawam_ros.training.process_setup import cpu_multiplies_bfloat16
 from lawam_ros.training.recordings import (
     Recording,
     Window,
@@ -56,7 +57,7 @@ def tiny_data(folder: Path) -> TinyData:
 @dataclass(frozen=True)
 class TinyRun:
     """One run: where it writes, what it trains for and on, and the model being trained. taught: whether the model holds the teacher of
-    latent actions."""
+    latent actions. bf16: matrix products in bfloat16, where the CPU has instructions for them."""
 
     out: Path
     contract: Contract
@@ -71,6 +72,7 @@ class TinyRun:
     metrics: MetricsFile
     init: Path | None = None
     taught: bool = True
+    bf16: bool = False
 
 
 def prepare_run(
@@ -118,6 +120,7 @@ def prepare_run(
         metrics=MetricsFile(out / METRICS_FILE),
         init=init,
         taught=taught,
+        bf16=cpu_multiplies_bfloat16(),
     )
 
 

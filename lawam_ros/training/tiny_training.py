@@ -76,7 +76,7 @@ def _train_world_model(run: TinyRun, stored: RunState | None) -> None:
         batch = world_model_batch(config, run.validation, picks)
         noise = torch.randn((len(picks), 1, config.lam.code_dim), generator=torch.Generator().manual_seed(recipe.seed))
         assert batch.features is not None
-        with training_context():
+        with training_context(run.bf16):
             terms = world_model_losses(lam, batch, module.options, noise)
             predicted = lam.decoder(batch.features[:, 0], lam.teacher_latent(batch.features))
         still = (batch.features[:, 0] - batch.features[:, 1]).square().mean()
@@ -91,7 +91,7 @@ def _train_world_model(run: TinyRun, stored: RunState | None) -> None:
 
 def _train_policy(run: TinyRun, stored: RunState | None) -> None:
     recipe, model, config = run.recipe, run.model, run.model.config
-    # The shipped weights were made with everything in bf16, the action expert included.
+    # Where matrix products are in bf16, the action expert's are too: so the shipped weights were made.
     options = replace(policy_options(config.training, config.flow.action_horizon), flow_float32=False)
     if run.taught:
         run = _with_teacher(run)
@@ -125,7 +125,7 @@ def _with_teacher(run: TinyRun) -> TinyRun:
     total = sum(len(source.starts) for split in (run.train, run.validation) for source in split)
     with tqdm(desc="latent actions of the teacher", unit="start", mininterval=2.0, total=total) as bar:
         train, validation = (
-            tuple(with_teacher(source, run.model, torch.device("cpu"), True, run.out / TEACHER_FOLDER, bar.update) for source in split)
+            tuple(with_teacher(source, run.model, torch.device("cpu"), run.bf16, run.out / TEACHER_FOLDER, bar.update) for source in split)
             for split in (run.train, run.validation)
         )
     return replace(run, train=train, validation=validation)
@@ -154,7 +154,7 @@ def _run_stage(
     hooks = Hooks(module, batch, evaluate, save, run.recipe.save_seconds)
     tensors = stored.tensors if stored and progress and progress.step else None
     groups = matrices_decay(parameters, settings.peak_rate, settings.weight_decay)
-    train_stage(settings, groups, hooks, run.metrics, run.recipe.seed, tensors, progress, Execution(bf16=True))
+    train_stage(settings, groups, hooks, run.metrics, run.recipe.seed, tensors, progress, Execution(bf16=run.bf16))
 
 
 def _own_weights(model: LaWAM) -> dict[str, Tensor]:

@@ -279,9 +279,9 @@ def out_of_memory(stage: str, step: int) -> LawamError:
     )
 
 
-def training_context() -> torch.autocast:
-    """bf16 matrix products on the CPU; norms, softmax and losses stay in float32 precision."""
-    return torch.autocast("cpu", dtype=torch.bfloat16)
+def training_context(bf16: bool) -> torch.autocast:
+    """With ``bf16``, matrix products in it on the CPU; norms, softmax and losses stay in float32 precision."""
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16)
 
 
 def replanned(settings: StageSettings, progress: Progress) -> Progress:
