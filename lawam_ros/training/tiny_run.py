@@ -70,9 +70,9 @@ class TinyRun:
     recordings: tuple[Recording, ...]
     validation_recordings: tuple[Recording, ...]
     metrics: MetricsFile
-    init: Path | None = None
-    taught: bool = True
-    bf16: bool = False
+    init: Path | None
+    taught: bool
+    bf16: bool
 
 
 def prepare_run(
