@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lawam_ros import bringup
-from lawam_ros.cli.run_summary import figures_of, print_table, summarise
+from lawam_ros.cli.run_summary import figures_of, print_table, slowness, summarise
 from lawam_ros.contract.errors import EXIT_CRITERION_MISSED, EXIT_DONE, EnvironmentLacks, UserMistake
 from lawam_ros.contract.viewers import PORTS, VIEWERS, viewer_address
 
@@ -70,6 +70,8 @@ def run(args: argparse.Namespace) -> int:
     check_before_start(values["checkpoint"], None if args.no_video else args.out)
     summary = run_task(args, values)
     print_table(summary)
+    if note := slowness(summary, bringup.contract_for(args.task, values)):
+        print(f"note               {note}")
     if args.json:
         print(json.dumps(summary))
     missed = args.require is not None and summary["successes"] < args.require * summary["episodes"]

@@ -19,7 +19,7 @@ from lawam_ros.cli.demo import (
 from lawam_ros.cli.episode_table import EpisodeTable
 from lawam_ros.cli.given_options import defaults_of, given_options
 from lawam_ros.cli.run_figures import RunFigures, percentile, reaction_ms
-from lawam_ros.cli.run_summary import figures_of, print_table, summarise
+from lawam_ros.cli.run_summary import figures_of, print_table, slowness, summarise
 from lawam_ros.contract.errors import EXIT_CRITERION_MISSED, EXIT_DONE, LawamError, UserMistake
 
 if TYPE_CHECKING:
@@ -156,6 +156,8 @@ def run(args: argparse.Namespace) -> int:
     summary |= {"through": args.through, "clock": args.clock if args.through == "ros" else "stepped", "checkpoint": values["checkpoint"]}
     summary |= {"perturb": args.perturb, "failures_sheet": _draw_failures(args.out, evaluation)}
     print_table(summary)
+    if summary["clock"] == "steady" and (note := slowness(summary, bringup.contract_for(args.task, values))):
+        print(f"note               {note}")
     if summary["failures_sheet"]:
         print(f"failures           {summary['failures_sheet']}")
     if args.json:

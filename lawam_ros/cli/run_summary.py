@@ -6,10 +6,14 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from lawam_ros.cli.run_figures import RunFigures, percentile, reaction_ms
+from lawam_ros.contract.load import Contract
 
 if TYPE_CHECKING:
     from lawam_ros.cli.episodes import EpisodeResult
     from lawam_ros.nodes.run_client import RunClient
+
+_SLOW_CHUNK_SHARE = 0.5
+_FEWEST_COMMANDS_SHARE = 0.95
 
 
 def figures_of(client: "RunClient", violations: int) -> RunFigures:
@@ -81,6 +85,23 @@ def print_table(summary: dict[str, Any]) -> None:
     print(f"control            {_show(summary['control_hz'], 'Hz')}, {summary['limit_violations']} limit violations")
     for path in summary["video"]:
         print(f"video              {path}")
+
+
+def slowness(summary: dict[str, Any], contract: Contract) -> str:
+    """What a run against the wall clock says of the machine: a sentence where it was too slow for the task, else nothing.
+
+    Too slow: a chunk is computed for longer than half of the time it covers, or more than one command in twenty is missing.
+    """
+    chunk_ms, control_hz, due_hz = summary["chunk_ms_p50"], summary["control_hz"], 1e9 / contract.robot.tick_period_ns
+    policy = contract.task.policy
+    found = []
+    if chunk_ms is not None and chunk_ms > _SLOW_CHUNK_SHARE * policy.horizon_s * 1e3:
+        found.append(f"a chunk takes {chunk_ms:.0f} ms and covers {policy.horizon_s * 1e3:.0f} ms of motion")
+    if control_hz is not None and control_hz < _FEWEST_COMMANDS_SHARE * due_hz:
+        found.append(f"{control_hz:.0f} of {due_hz:.0f} commands a second were seen")
+    if not found:
+        return ""
+    return f"{' and '.join(found)}: this machine is too busy or too slow for real time; 'lawam eval' runs in lock step and does not mind"
 
 
 def _show(value: float | None, unit: str) -> str:
