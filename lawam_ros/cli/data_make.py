@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 VALIDATION_SEED = 9000
 HELD_OUT_SEED = 10_000
 _ALLOWED_FAILURES = 4
+_LONGEST_POLICY_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Recipe:
     overrides: tuple[str, ...]
     noise: str
     checkpoint: str = ""
+    policy_s: tuple[float, float] | None = None
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -58,6 +60,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument("--checkpoint", default="", help="of --noise policy and stuck: folder, shipped name or hub name")
     parser.add_argument(
+        "--policy-seconds",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="of --noise policy and stuck: how long the policy works, drawn anew each time; a time in which its errors count teaches most "
+        "(default: 0.5 15, with stuck 8 15)",
+    )
+    parser.add_argument(
         "--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help="override, e.g. world.cube_size_m=0.05"
     )
     parser.add_argument(
@@ -76,7 +86,8 @@ def run(args: argparse.Namespace) -> int:
     _check_numbers(args)
     overrides = [*args.overrides, *([f"world.perturb=[{args.perturb}]"] if args.perturb else [])]
     contract = load_contract(args.task, args.robot, overrides)
-    recipe = Recipe(args.task, args.robot, tuple(overrides), args.noise, args.checkpoint)
+    policy_s = (args.policy_seconds[0], args.policy_seconds[1]) if args.policy_seconds else None
+    recipe = Recipe(args.task, args.robot, tuple(overrides), args.noise, args.checkpoint, policy_s)
     from lawam_ros.data.episode_schema import episode_schema, modality_mapping
     from lawam_ros.data.lerobot_writer import LeRobotWriter
     from lawam_ros.sim.renderer import choose_renderer
@@ -93,6 +104,7 @@ def run(args: argparse.Namespace) -> int:
         "first_seed": args.seed,
         "overrides": overrides,
         **({"checkpoint": args.checkpoint} if args.checkpoint else {}),
+        **({"policy_seconds": args.policy_seconds} if args.policy_seconds else {}),
     }
     writer = LeRobotWriter(args.out, episode_schema(contract), modality_mapping(contract.robot), identity, resume=args.resume)
     started = time.monotonic()
@@ -127,6 +139,11 @@ def _check_numbers(args: argparse.Namespace) -> None:
             raise UserMistake(f"{name}: expected at least {low}, got {value}")
     if (args.noise in TAKEN_OVER) != bool(args.checkpoint):
         raise UserMistake("--noise policy or stuck and --checkpoint belong together: the policy works first, then the expert takes over")
+    if args.policy_seconds and not args.checkpoint:
+        raise UserMistake("--policy-seconds: expected --noise policy or stuck, in which a policy works first")
+    if args.policy_seconds and not 0.0 < args.policy_seconds[0] <= args.policy_seconds[1] <= _LONGEST_POLICY_SECONDS:
+        low, high = args.policy_seconds
+        raise UserMistake(f"--policy-seconds: expected 0 < LOW <= HIGH <= {_LONGEST_POLICY_SECONDS:g}, got {low:g} {high:g}")
     if args.checkpoint:
         check_checkpoint(args.checkpoint)
     limit = _seed_limit(args.seed)

@@ -48,7 +48,7 @@ class DemonstrationRecorder:
         self._contract = load_contract(recipe.task, recipe.robot, recipe.overrides)
         self._noise = recipe.noise
         self._staging = staging
-        self._demonstrator = Demonstrator(self._contract)
+        self._demonstrator = Demonstrator(self._contract, recipe.policy_s)
         self._rig = CameraRig(self._demonstrator.world.model, self._contract.robot.cameras)
         if recipe.checkpoint:
             self._demonstrator.driver = _policy_driver(recipe, self._contract, self._demonstrator.world.model)

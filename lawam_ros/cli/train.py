@@ -53,13 +53,13 @@ def run_tiny(args: argparse.Namespace) -> int:
 
     from lawam_ros.model.checkpoint import open_folder
     from lawam_ros.model.config import load_model_config
-    from lawam_ros.training.tiny_recipe import TinyRecipe, with_minutes
+    from lawam_ros.training.tiny_recipe import TinyRecipe, further_training, with_minutes
     from lawam_ros.training.tiny_run import tiny_data
     from lawam_ros.training.tiny_training import train_tiny
 
     torch.set_num_threads(args.threads)
     init = train_stages.weights_path(args.init) if args.init else None
     config = open_folder(init).config if init else load_model_config(args.model or "tiny")
-    recipe = with_minutes(TinyRecipe(world_model_share=0.0) if init else TinyRecipe(), args.minutes)
+    recipe = with_minutes(further_training() if init else TinyRecipe(), args.minutes)
     print(train_tiny(contract, config, tiny_data(args.data), args.out, recipe, args.resume, init=init))
     return EXIT_DONE

@@ -75,16 +75,18 @@ class Driver(Protocol):
 
 
 class Demonstrator:
-    """Keeps one world; every ``demonstrate`` is independent of the ones before. driver: who works first where a policy is to."""
+    """Keeps one world; every ``demonstrate`` is independent of the ones before. driver: who works first where a policy is to, and
+    policy_s: for how long, as ``draw_start`` takes it."""
 
-    def __init__(self, contract: Contract) -> None:
+    def __init__(self, contract: Contract, policy_s: tuple[float, float] | None = None) -> None:
         self._contract = contract
+        self._policy_s = policy_s
         self.world = World(contract)
         self.driver: Driver | None = None
 
     def demonstrate(self, seed: int, noise: str = "none") -> Demonstration:
         """One attempt from this seed: world, start and motion depend on seed, noise level and contract alone."""
-        start = draw_start(noise, seed, len(self._contract.robot.arms))
+        start = draw_start(noise, seed, len(self._contract.robot.arms), self._policy_s)
         self.world.reset(seed)
         attempt = _Attempt(self._contract, self.world)
         attempt.prepare(start, self.driver)

@@ -27,6 +27,7 @@ _ELSEWHERE_LOW_M = np.array([-0.10, -0.12, -0.20])
 _ELSEWHERE_HIGH_M = np.array([0.12, 0.12, 0.08])
 _LONGEST_WORK_S = 5.5
 _LONGEST_POLICY_S = 15.0
+_SHORTEST_POLICY_S = 0.5
 _ENOUGH_S = 8.0
 _SMALL_PULL_M, _LARGE_PULL_M = 0.02, 0.07
 _STREAM = 77
@@ -55,18 +56,19 @@ class Start:
     pulls: tuple[Pull, ...] = ()
 
 
-def draw_start(noise: str, seed: int, hands: int = 1) -> Start:
+def draw_start(noise: str, seed: int, hands: int = 1, policy_s: tuple[float, float] | None = None) -> Start:
     """Start of the demonstration with this seed. ``none``: always home. ``recovery``: 25 % home, 25 % elsewhere, 50 % recovery.
 
     Half of the recoveries are small pulls (about 2 cm), half large (about 7 cm), since a policy's own errors are mostly small; one in four
     flips the gripper. ``policy``: a policy works for 0.5 to 15 s, and the expert takes over where it has got to. ``stuck``: for 8 to 15 s,
-    and where it has done the task by then, there is no demonstration.
+    and where it has done the task by then, there is no demonstration. policy_s: shortest and longest time that a policy works, instead.
     """
     if noise not in NOISE_LEVELS:
         raise UserMistake(f"expected a noise level of {', '.join(NOISE_LEVELS)}, got {noise!r}")
     random = np.random.default_rng([seed, _STREAM])
     if noise in TAKEN_OVER:
-        return Start(noise, float(random.uniform(_ENOUGH_S if noise == STUCK else 0.5, _LONGEST_POLICY_S)))
+        usual = (_ENOUGH_S if noise == STUCK else _SHORTEST_POLICY_S, _LONGEST_POLICY_S)
+        return Start(noise, float(random.uniform(*(policy_s or usual))))
     kind = HOME if noise == "none" else str(random.choice([HOME, ELSEWHERE, RECOVERY], p=[0.25, 0.25, 0.5]))
     if kind == HOME:
         return Start(HOME)

@@ -95,6 +95,10 @@ def test_wrong_arguments_are_named(folder: Path, tmp_path: Path) -> None:
         lawam("make", "--perturb", "colour,gravity", "--out", str(tmp_path / "c"))
     with pytest.raises(UserMistake, match="no checkpoint 'nowhere'"):
         lawam("make", "--noise", "policy", "--checkpoint", "nowhere", "--out", str(tmp_path / "d"))
+    with pytest.raises(UserMistake, match="--policy-seconds: expected --noise policy or stuck"):
+        lawam("make", "--policy-seconds", "1", "2", "--out", str(tmp_path / "d"))
+    with pytest.raises(UserMistake, match="--policy-seconds: expected 0 < LOW <= HIGH <= 120, got 3 2"):
+        lawam("make", "--noise", "policy", "--checkpoint", "tiny_franka", "--policy-seconds", "3", "2", "--out", str(tmp_path / "d"))
     with pytest.raises(UserMistake, match="unknown task"):
         lawam("make", "--task", "franka_dance", "--out", str(tmp_path / "d"))
     with pytest.raises(UserMistake, match="data make"):

@@ -50,7 +50,7 @@ def test_the_expert_opens_drawers_within_the_limits(opener: Demonstrator) -> Non
 @pytest.mark.parametrize(("work_s", "flip"), [(2.3, False), (3.0, True), (3.6, False)])
 def test_a_hand_pulled_off_the_handle_finds_back(opener: Demonstrator, monkeypatch: pytest.MonkeyPatch, work_s: float, flip: bool) -> None:
     start = Start(RECOVERY, work_s, (Pull(np.array([0.05, -0.06, 0.04]), np.array([0.0, 0.1, 0.2]), flip),))
-    monkeypatch.setattr(demonstration, "draw_start", lambda noise, seed, hands: start)
+    monkeypatch.setattr(demonstration, "draw_start", lambda noise, seed, hands, policy_s: start)
     attempt = opener.demonstrate(4, "recovery")
     assert attempt.failure is None and attempt.limit_violations == 0 and attempt.result.success
 
@@ -76,7 +76,7 @@ def test_moments_are_one_action_step_apart_and_commands_are_followed(contract: C
 @pytest.mark.parametrize(("work_s", "flip"), [(1.2, False), (2.0, True), (3.2, True)])
 def test_a_hand_pulled_away_finds_back(demonstrator: Demonstrator, monkeypatch: pytest.MonkeyPatch, work_s: float, flip: bool) -> None:
     start = Start(RECOVERY, work_s, (Pull(np.array([-0.04, 0.05, 0.02]), np.array([0.0, 0.0, 0.2]), flip),))
-    monkeypatch.setattr(demonstration, "draw_start", lambda noise, seed, hands: start)
+    monkeypatch.setattr(demonstration, "draw_start", lambda noise, seed, hands, policy_s: start)
     attempt = demonstrator.demonstrate(4, "recovery")
     assert attempt.failure is None and attempt.limit_violations == 0
     assert attempt.moments[0].snapshot.time_s > work_s
@@ -101,6 +101,8 @@ def test_starts_follow_the_seed_and_cover_all_kinds() -> None:
         np.testing.assert_array_equal(one.offset_m, other.offset_m)
     assert {len(draw_start("recovery", seed, hands=2).pulls) for seed in range(20)} == {0, 2}
     assert all(start.kind == "stuck" and 8.0 <= start.work_s <= 15.0 for start in (draw_start("stuck", seed) for seed in range(20)))
+    short = [draw_start(noise, seed, policy_s=(1.5, 3.5)).work_s for noise in ("policy", "stuck") for seed in range(50)]
+    assert 1.5 <= min(short) < 1.8 and 3.2 < max(short) <= 3.5
     with pytest.raises(UserMistake, match="noise"):
         draw_start("wild", 0)
 
@@ -132,13 +134,11 @@ def test_the_expert_takes_over_from_a_policy():
     assert first == pytest.approx(demonstration.start.work_s, abs=0.01), "nothing before the takeover is recorded"
 
 
-def test_no_demonstration_from_where_nothing_is_left_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(start_recipe, "_ENOUGH_S", 0.5)
-    monkeypatch.setattr(start_recipe, "_LONGEST_POLICY_S", 0.6)
-    demonstrator = Demonstrator(load_contract("franka_pick_place"))
+def test_no_demonstration_from_where_nothing_is_left_to_do() -> None:
+    demonstrator = Demonstrator(load_contract("franka_pick_place"), policy_s=(0.5, 0.6))
     demonstrator.driver = Wanderer()
     assert demonstrator.demonstrate(3, "stuck").failure is None
-    easy = Demonstrator(load_contract("franka_pick_place", overrides=["world.success_radius_m=0.5"]))
+    easy = Demonstrator(load_contract("franka_pick_place", overrides=["world.success_radius_m=0.5"]), policy_s=(0.5, 0.6))
     easy.driver = Wanderer()
     assert easy.demonstrate(3, "stuck").failure == start_recipe.DONE_ALREADY
     assert easy.demonstrate(3, "policy").failure is None

@@ -146,6 +146,6 @@ def test_the_expert_folds_through_the_executor_within_the_limits(folder: Demonst
 def test_hands_pulled_off_the_towel_find_back(folder: Demonstrator, monkeypatch: pytest.MonkeyPatch) -> None:
     """One hand lets go in the middle of the fold."""
     pulls = (Pull(np.array([0.03, 0.02, 0.03]), np.zeros(3), True), Pull(np.array([-0.02, 0.0, 0.02]), np.zeros(3), False))
-    monkeypatch.setattr(demonstration, "draw_start", lambda noise, seed, hands: Start(RECOVERY, 3.2, pulls))
+    monkeypatch.setattr(demonstration, "draw_start", lambda noise, seed, hands, policy_s: Start(RECOVERY, 3.2, pulls))
     attempt = folder.demonstrate(7, "recovery")
     assert attempt.failure is None and attempt.limit_violations == 0 and attempt.result.success

@@ -12,7 +12,7 @@ from lawam_ros.training.metrics import MetricsFile, chunk_errors, plot_metrics, 
 from lawam_ros.training.parameter_groups import matrices_decay
 from lawam_ros.training.run_state import RunState, load_state, save_state, without_prefix
 from lawam_ros.training.schedule import step_generators
-from lawam_ros.training.tiny_recipe import TinyRecipe, with_minutes
+from lawam_ros.training.tiny_recipe import TinyRecipe, further_training, with_minutes
 from lawam_ros.training.trainer import Execution, Hooks, Progress, StageSettings, progress_from, train_stage
 
 SETTINGS = StageSettings(
@@ -246,6 +246,13 @@ def test_minutes_are_shared_between_the_stages():
     recipe = with_minutes(TinyRecipe(), 10.0)
     assert recipe.world_model.seconds + recipe.policy.seconds == pytest.approx(600.0)
     assert with_minutes(TinyRecipe(), None) == TinyRecipe()
+
+
+def test_further_training_gives_all_the_time_to_the_policy_at_a_gentler_rate():
+    recipe, usual = with_minutes(further_training(), 10.0), TinyRecipe().policy
+    assert (recipe.world_model.seconds, recipe.policy.seconds) == (0.0, 600.0)
+    assert 0.0 < recipe.policy.peak_rate < 0.5 * usual.peak_rate
+    assert replace(recipe.policy, peak_rate=usual.peak_rate, seconds=None) == usual
 
 
 def test_metrics_are_plotted(tmp_path):
