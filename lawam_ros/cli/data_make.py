@@ -64,8 +64,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         type=float,
         nargs=2,
         metavar=("LOW", "HIGH"),
-        help="of --noise policy and stuck: how long the policy works, drawn anew each time; a time in which its errors count teaches most "
-        "(default: 0.5 15, with stuck 8 15)",
+        help="of --noise policy and stuck: how long the policy works, drawn anew each time (default: 0.5 15, with stuck 8 15)",
     )
     parser.add_argument(
         "--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help="override, e.g. world.cube_size_m=0.05"
