@@ -69,9 +69,7 @@ def run(args: argparse.Namespace) -> int:
     bringup.nodes_for(args.task, values)
     check_before_start(values["checkpoint"], None if args.no_video else args.out)
     summary = run_task(args, values)
-    print_table(summary)
-    if note := slowness(summary, bringup.contract_for(args.task, values)):
-        print(f"note               {note}")
+    print_table(summary, slowness(summary, bringup.contract_for(args.task, values)))
     if args.json:
         print(json.dumps(summary))
     missed = args.require is not None and summary["successes"] < args.require * summary["episodes"]

@@ -155,9 +155,7 @@ def run(args: argparse.Namespace) -> int:
     summary = summarise(args.task, args.seed, args.delay_ms, evaluation.results, evaluation.figures, evaluation.films)
     summary |= {"through": args.through, "clock": args.clock if args.through == "ros" else "stepped", "checkpoint": values["checkpoint"]}
     summary |= {"perturb": args.perturb, "failures_sheet": _draw_failures(args.out, evaluation)}
-    print_table(summary)
-    if summary["clock"] == "steady" and (note := slowness(summary, bringup.contract_for(args.task, values))):
-        print(f"note               {note}")
+    print_table(summary, slowness(summary, bringup.contract_for(args.task, values)) if summary["clock"] == "steady" else "")
     if summary["failures_sheet"]:
         print(f"failures           {summary['failures_sheet']}")
     if args.json:

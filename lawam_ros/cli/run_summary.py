@@ -70,7 +70,8 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
     return max(0.0, round((centre - spread) / scale, 4)), min(1.0, round((centre + spread) / scale, 4))
 
 
-def print_table(summary: dict[str, Any]) -> None:
+def print_table(summary: dict[str, Any], note: str = "") -> None:
+    """note: what else is to be told, as its last line."""
     print(f"\n{'seed':>7}  {'success':<8} {'reason':<14} {'time':>7}  {'error':>8}  {'closest':>8}")
     for row in summary["episodes_detail"]:
         error, closest = (f"{100 * v:.1f} cm" if v is not None else "-" for v in (row["final_error_m"], row["min_tcp_object_distance_m"]))
@@ -85,6 +86,8 @@ def print_table(summary: dict[str, Any]) -> None:
     print(f"control            {_show(summary['control_hz'], 'Hz')}, {summary['limit_violations']} limit violations")
     for path in summary["video"]:
         print(f"video              {path}")
+    if note:
+        print(f"note               {note}")
 
 
 def slowness(summary: dict[str, Any], contract: Contract) -> str:

@@ -40,6 +40,9 @@ def graph(recording):
     assert codes == dict.fromkeys(codes, 0), "every process ends cleanly"
 
 
+PERIOD_NS = 4_000_000
+
+
 def activate(graph: Graph) -> None:
     """Once more where the middleware, busy with the processes of the test before, held the joint states up before anything moved."""
     graph.wait(graph.client.activate_executor, 10.0, "activation")
@@ -59,9 +62,11 @@ def test_recorded_demonstration_succeeds_through_the_graph(graph):
     start, end = graph.commands[0], graph.commands[-1]
     assert np.abs(end.positions_rad - start.positions_rad).max() > 0.1
     assert graph.client.deactivate_executor()
+    answered_ns = time.time_ns()
     assert graph.state() == "INACTIVE"
-    # The answer may come sooner than this process has read all commands before it.
+    # The answer may come sooner than this process has read all commands before it; none is made after it.
     graph.wait(lambda: not np.any(graph.commands[-1].velocities_rad_s), 5.0, "a last command at rest")
+    assert graph.commands[-1].stamp_ns <= answered_ns + PERIOD_NS
     spacing_ms = np.diff([c.stamp_ns for c in graph.commands]) * 1e-6
     assert np.median(spacing_ms) == pytest.approx(4.0, abs=0.01)
     shares_memory = {name: "fastrtps_port" in Path(f"/proc/{graph.run.group.state(name).pid}/maps").read_text() for name in PROCESSES}
