@@ -162,12 +162,12 @@ class Listener:
         import rclpy
         from diagnostic_msgs.msg import DiagnosticArray
         from rclpy.context import Context
-        from rclpy.executors import SingleThreadedExecutor
         from rclpy.signals import SignalHandlerOptions
         from std_srvs.srv import Trigger
         from trajectory_msgs.msg import JointTrajectory
 
         from lawam_ros.nodes import messages, qos
+        from lawam_ros.nodes.message_executor import MessageExecutor
         from lawam_ros.nodes.status import status_from_message
 
         self.uses: list[tuple[int, int]] = []
@@ -194,7 +194,7 @@ class Listener:
         self._node.create_subscription(JointTrajectory, "lawam/action_chunk", on_chunk, qos.CHUNK)
         self._node.create_subscription(DiagnosticArray, "lawam/status", on_status, qos.LATCHED)
         self._node.create_subscription(DiagnosticArray, "/diagnostics", on_diagnostics, qos.DIAGNOSTICS)
-        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor = MessageExecutor(context=self._context)
         self._executor.add_node(self._node)
         threading.Thread(target=self._executor.spin, name="listener", daemon=True).start()
 

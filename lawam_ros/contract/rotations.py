@@ -4,6 +4,8 @@ Quaternions are unit and in ROS order (x, y, z, w); rotation vectors are axis ti
 takes leading batch dimensions. Kept in this room because action components are declared in these representations.
 """
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -81,22 +83,24 @@ def matrix_from_quat(quat_xyzw: Array) -> Array:
 def quat_from_matrix(matrix: Array) -> Array:
     """Unit quaternion, w >= 0, of a rotation matrix (..., 3, 3): the largest of the four components is found first (Shepperd)."""
     m = np.asarray(matrix, dtype=float)
-    flat = m.reshape(-1, 3, 3)
-    out = np.empty((len(flat), 4))
-    for i, r in enumerate(flat):
-        trace = r[0, 0] + r[1, 1] + r[2, 2]
-        k = int(np.argmax([r[0, 0], r[1, 1], r[2, 2], trace]))
-        if k == 3:
-            quat = np.array([r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1], 1.0 + trace])
-        else:
-            a, b, c = k, (k + 1) % 3, (k + 2) % 3
-            quat = np.empty(4)
-            quat[a] = 1.0 + r[a, a] - r[b, b] - r[c, c]
-            quat[b] = r[b, a] + r[a, b]
-            quat[c] = r[c, a] + r[a, c]
-            quat[3] = r[c, b] - r[b, c]
-        out[i] = quat / np.linalg.norm(quat) * (1.0 if quat[3] >= 0.0 else -1.0)
-    return out.reshape(m.shape[:-2] + (4,))
+    quats = [_quat_from_rows(*rows) for rows in m.reshape(-1, 9).tolist()]
+    return np.array(quats).reshape(m.shape[:-2] + (4,))
+
+
+def _quat_from_rows(a: float, b: float, c: float, d: float, e: float, f: float, g: float, h: float, i: float) -> list[float]:
+    """Plain numbers: numpy's calls would cost ten times the sums. The matrix is [[a, b, c], [d, e, f], [g, h, i]]."""
+    trace = a + e + i
+    largest = max(a, e, i, trace)
+    if largest == a:
+        quat = [1.0 + a - e - i, d + b, g + c, h - f]
+    elif largest == e:
+        quat = [b + d, 1.0 + e - i - a, h + f, c - g]
+    elif largest == i:
+        quat = [c + g, f + h, 1.0 + i - a - e, d - b]
+    else:
+        quat = [h - f, c - g, d - b, 1.0 + trace]
+    scale = math.copysign(1.0 / math.sqrt(sum(x * x for x in quat)), quat[3] if quat[3] != 0.0 else 1.0)
+    return [x * scale for x in quat]
 
 
 def rotation_6d_from_quat(quat_xyzw: Array) -> Array:

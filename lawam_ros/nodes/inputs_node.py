@@ -13,6 +13,7 @@ def inputs_node(owner: Node, suffix: str = "inputs") -> Node:
         namespace=owner.get_namespace(),
         use_global_arguments=False,  # they hold the owner's name
         cli_args=topic_remappings(sys.argv),
+        start_parameter_services=False,  # six entities more to wait for at every message, and nobody asks it
     )
 
 

@@ -10,14 +10,16 @@ from typing import Any
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import ChangeState
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 
 from lawam_ros.contract.errors import EXIT_CRITERION_MISSED, EXIT_DONE, LawamError
 from lawam_ros.contract.load import Contract, listed, load_contract
 from lawam_ros.nodes import messages, parameters, qos
+from lawam_ros.nodes.message_executor import MessageExecutor
 from lawam_ros.nodes.parameters import Parameter
+from lawam_ros.nodes.priority import middleware_priority
 from lawam_ros.nodes.qos_mismatches import QosMismatches
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -220,8 +222,9 @@ def run(make_node: Callable[[], ManagedNode]) -> int:
         signal.signal(number, lambda *_: asked.set())
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # held back until here by the process group: no stop is lost in an import
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    node = make_node()
-    executor = SingleThreadedExecutor()
+    with middleware_priority():
+        node = make_node()
+    executor = MessageExecutor()
     executor.add_node(node)
     spinner = threading.Thread(target=_spin, args=(executor,), name="spin", daemon=True)
     spinner.start()
@@ -237,7 +240,7 @@ def run(make_node: Callable[[], ManagedNode]) -> int:
     return node.exit_code
 
 
-def _spin(executor: SingleThreadedExecutor) -> None:
+def _spin(executor: MessageExecutor) -> None:
     try:
         executor.spin()
     except ExternalShutdownException:

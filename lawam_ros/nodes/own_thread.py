@@ -5,8 +5,10 @@ import threading
 import traceback
 from collections.abc import Callable
 
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
+
+from lawam_ros.nodes.message_executor import MessageExecutor
 
 
 class OwnThread:
@@ -16,7 +18,7 @@ class OwnThread:
         """name: of the thread. failed: told when a callback raises, after which nothing is heard any more: the process must end."""
         self.node = node
         self._failed = failed
-        self._executor = SingleThreadedExecutor(context=node.context)
+        self._executor = MessageExecutor(context=node.context)
         self._executor.add_node(node)
         self._thread = threading.Thread(target=self._spin, name=name, daemon=True)
         self._thread.start()

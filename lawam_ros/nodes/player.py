@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from geometry_msgs.msg import PoseStamped
-from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, String
 from trajectory_msgs.msg import JointTrajectory
@@ -49,6 +48,7 @@ from lawam_ros.nodes.images import image_type
 from lawam_ros.nodes.inputs_node import inputs_node
 from lawam_ros.nodes.lock_step import LATENCY, LOCKSTEP, TIMEOUT
 from lawam_ros.nodes.managed import ManagedNode, run
+from lawam_ros.nodes.message_executor import MessageExecutor
 from lawam_ros.nodes.parameters import Parameter
 from lawam_ros.nodes.playback import Playback, SteppedPlayback, WallPlayback
 from lawam_ros.nodes.priority import PHYSICS, lock_memory, raise_priority
@@ -122,7 +122,7 @@ class PlayerNode(ManagedNode):
         self._record = ReplayRecord(self._inputs, robot, self._on_command)
         self._asks = ExecutorClient(self._inputs)
         self._playback = self._made_playback(policy.primary_cameras + policy.wrist_cameras)
-        self._input_executor = SingleThreadedExecutor()
+        self._input_executor = MessageExecutor()
         self._input_executor.add_node(self._inputs)
         self._input_thread = threading.Thread(target=self._input_executor.spin, name="inputs", daemon=True)
         self._input_thread.start()

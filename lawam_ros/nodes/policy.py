@@ -31,6 +31,7 @@ from lawam_ros.nodes.images import ImageMessage, image_type
 from lawam_ros.nodes.lock_step import LATENCY, LOCKSTEP, OBSERVED_TOPIC, STEP_TOPIC, TIMEOUT, step_from_message
 from lawam_ros.nodes.managed import InputMissing, ManagedNode, run
 from lawam_ros.nodes.parameters import Parameter
+from lawam_ros.nodes.priority import BEFORE_OTHERS, prefer
 from lawam_ros.nodes.replay_inputs import LOOKS_TOPIC, REPLAY, PlannedLook, check_replay, commanded_topic, looks_from_message
 from lawam_ros.nodes.run_info import run_info
 from lawam_ros.nodes.status import ExecutorStatus, status_from_message
@@ -390,6 +391,7 @@ def due(stamp_ns: int, last_look_ns: int, period_ns: int, epoch_stamp_ns: int) -
 
 
 def main() -> int:
+    prefer(BEFORE_OTHERS)
     return run(PolicyNode)
 
 

@@ -11,13 +11,11 @@ from typing import Any
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import PoseStamped
 from numpy.typing import NDArray
 from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.msg import ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header, String
@@ -25,16 +23,20 @@ from trajectory_msgs.msg import JointTrajectory
 
 from lawam_ros.contract.errors import LawamError
 from lawam_ros.contract.load import Contract
+from lawam_ros.contract.paths import urdf_dir
 from lawam_ros.contract.recorded_topics import RECORDER_READY_TOPIC
 from lawam_ros.contract.records import ActionChunk, JointCommand
+from lawam_ros.control.kinematics import Chain
 from lawam_ros.nodes import messages, qos
 from lawam_ros.nodes.calls import call_service
 from lawam_ros.nodes.executor_client import SERVICE_S, ExecutorClient
 from lawam_ros.nodes.images import ImageMessage, image_to_rgb, image_type
+from lawam_ros.nodes.message_executor import MessageExecutor
+from lawam_ros.nodes.priority import middleware_priority
 from lawam_ros.nodes.status import ExecutorStatus, status_from_message
 from lawam_ros.observe.image import BadImage
 
-_PATH_STEP_M = 0.001
+_PATH_STEP_M, _PATH_EVERY_NS = 0.001, 20_000_000
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,9 @@ class RunClient:
         self._contract = contract
         self._context = Context()
         rclpy.init(context=self._context, domain_id=domain, signal_handler_options=SignalHandlerOptions.NO)
-        self._node = rclpy.create_node("lawam_run", context=self._context, namespace=namespace)
-        self._executor = SingleThreadedExecutor(context=self._context)
+        with middleware_priority():
+            self._node = rclpy.create_node("lawam_run", context=self._context, namespace=namespace)
+        self._executor = MessageExecutor(context=self._context)
         self._executor.add_node(self._node)
         self._services = ExecutorClient(self._node)
         self._on_command = on_command
@@ -94,7 +97,9 @@ class RunClient:
         self.last_chunk: ActionChunk | None = None
         self._chunks: Any = None
         self._chunk_stamps: dict[int, int] = {}
-        self._last_command_ns = 0
+        self._last_command_ns = self._next_path_ns = 0
+        urdf = (urdf_dir() / contract.robot.urdf).read_text(encoding="utf-8")
+        self._chains = {arm.name: Chain.from_urdf(urdf, arm.base_frame, arm.tcp_frame) for arm in contract.robot.arms}
         self._subscribe()
         self._thread = threading.Thread(target=self._executor.spin, name="run-client", daemon=True)
         self._thread.start()
@@ -156,8 +161,6 @@ class RunClient:
         subscribe(Header, "lawam/heartbeat", self._on_heartbeat, qos.BEAT)
         subscribe(JointTrajectory, "lawam/action_chunk", self._on_chunk, qos.CHUNK)
         subscribe(JointTrajectory, robot.sim_command_topic, self._on_command_message, qos.COMMAND)
-        for arm in robot.arms:
-            subscribe(PoseStamped, f"lawam/reference_pose/{arm.name}", self._pose_callback(arm.name), qos.REFERENCE)
         subscribe(String, RECORDER_READY_TOPIC, self._on_recorder, qos.LATCHED)
         self._camera = camera
         subscribe(image_type(camera), camera.topic, self._on_frame, qos.IMAGE_IN)
@@ -183,15 +186,6 @@ class RunClient:
                 self.policy_report = messages.values_by_key(status)
             elif status.name == "recorder" and status.message != "ok":
                 self.recording_problem = status.message
-
-    def _pose_callback(self, arm: str) -> Callable[[PoseStamped], None]:
-        def callback(message: PoseStamped) -> None:
-            position_m, path_m = messages.pose_from_message(message).position_m, self.paths_m[arm]
-            # A film draws the path anew for every frame; what no pixel shows must not cost the processor that runs the policy.
-            if not path_m or float(np.linalg.norm(position_m - path_m[-1])) >= _PATH_STEP_M:
-                path_m.append(position_m)
-
-        return callback
 
     def _on_chunk(self, message: JointTrajectory) -> None:
         try:
@@ -238,6 +232,18 @@ class RunClient:
             self.measurements.command_span_s += gap_s
         self._last_command_ns = command.stamp_ns
         self._on_command(command)
+        self._add_to_paths(command)
+
+    def _add_to_paths(self, command: JointCommand) -> None:
+        """Now and then, and not for every command: what no pixel of a film shows must not cost the processor that runs the policy."""
+        if command.stamp_ns < self._next_path_ns:
+            return
+        self._next_path_ns = command.stamp_ns + _PATH_EVERY_NS
+        for name, chain in self._chains.items():
+            position_m = chain.transform(command.positions_rad[self._contract.robot.joint_slice(name)])[:3, 3]
+            path_m = self.paths_m[name]
+            if not path_m or float(np.linalg.norm(position_m - path_m[-1])) >= _PATH_STEP_M:
+                path_m.append(position_m)
 
 
 def _finite(text: str) -> float:

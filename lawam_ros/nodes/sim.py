@@ -1,12 +1,13 @@
 """Simulation node: a MuJoCo world behind the topics of a real robot, in real time or as the owner of time in lock step.
 
-In real time physics runs in one thread and the cameras in another with data of their own; MuJoCo releases the interpreter in both. In lock
-step one thread does both, and waits for everybody at every step.
+In real time physics runs in one thread, and another publishes the pictures that a process of their own draws. In lock step one thread does
+it all, and waits for everybody at every step.
 """
 
 import sys
 import threading
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,7 @@ from trajectory_msgs.msg import JointTrajectory
 from lawam_ros.contract.errors import LawamError
 from lawam_ros.contract.paths import urdf_dir
 from lawam_ros.nodes import messages, qos
+from lawam_ros.nodes.camera_process import CameraProcess
 from lawam_ros.nodes.images import image_message, image_type
 from lawam_ros.nodes.inputs_node import inputs_node
 from lawam_ros.nodes.lock_step import LATENCY, LOCKSTEP, TIMEOUT
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
 
 _RESET_S = 30.0
 _MAX_CATCH_UP_S = 0.1
+_LONGEST_REST_S = 0.1
 
 
 class SimNode(ManagedNode):
@@ -190,23 +193,30 @@ class SimNode(ManagedNode):
         self._status.publish(messages.diagnostics(stamp_ns, "sim/status", "", values))
 
     def _cameras(self) -> None:
-        from lawam_ros.sim.cameras import CameraRig  # the GL context belongs to the thread that makes it
+        try:
+            with closing(CameraProcess()) as drawn:
+                with self._lock:
+                    drawn.show(self._world.model, self._contract.robot.cameras)
+                self._show(drawn)
+        except LawamError as error:
+            self.get_logger().error(str(error))
+            self.fail()
 
-        cameras = self._contract.robot.cameras
-        with self._lock:
-            rig = CameraRig(self._world.model, cameras)
-        period_s = 1.0 / max(camera.rate_hz for camera in cameras)
+    def _show(self, drawn: CameraProcess) -> None:
+        period_s = 1.0 / max(camera.rate_hz for camera in self._contract.robot.cameras)
         next_s = time.monotonic()
         while self._running.is_set():
+            begun_s = time.monotonic()
             with self._lock:
                 snapshot, stamp_ns = self._world.snapshot(), self.get_clock().now().nanoseconds
-            for name, picture in rig.pictures(snapshot).items():
+            for name, picture in drawn.pictures(snapshot).items():
                 if not is_lost(self._losses, name, snapshot.time_s):
-                    self._publish_image(name, picture, rig.focal_length_px(name), stamp_ns)
+                    self._publish_image(name, picture, stamp_ns)
             self._frames += 1
-            next_s = max(next_s + period_s, time.monotonic())
+            # Where drawing takes long, for at most half of the time: fewer pictures, and a core for who reads them.
+            now_s = time.monotonic()
+            next_s = max(next_s + period_s, now_s + min(now_s - begun_s, _LONGEST_REST_S) if now_s - begun_s > 0.5 * period_s else now_s)
             time.sleep(max(0.0, next_s - time.monotonic()))
-        rig.close()
 
     def _step_by_step(self) -> None:
         """The loop of lock step: everything stamped t, the step t, the executor's set-point of t, one period of physics."""
@@ -247,7 +257,7 @@ class SimNode(ManagedNode):
                 positions, velocities = self._world.joint_positions(), self._world.joint_velocities()
                 self._joint_states.publish(messages.joint_state_to_message(now_ns, positions, velocities))
             for name in due.cameras:
-                self._publish_image(name, pictures[name], rig.focal_length_px(name), now_ns)
+                self._publish_image(name, pictures[name], now_ns)
             if due.status:
                 self._publish_status(now_ns)
 
@@ -270,14 +280,18 @@ class SimNode(ManagedNode):
             self._verdict.update(now_ns, command, self._measure.result().success)
         steps.advance(said=self._verdict.reason != was_over)
 
-    def _publish_image(self, name: str, picture: NDArray[np.uint8], focal_px: float, stamp_ns: int) -> None:
-        message = image_message(picture, self._contract.robot.camera(name), stamp_ns, f"{name}_optical_frame")
+    def _publish_image(self, name: str, picture: NDArray[np.uint8], stamp_ns: int) -> None:
+        from lawam_ros.sim.cameras import focal_length_px
+
+        camera = self._contract.robot.camera(name)
+        focal_px = focal_length_px(self._world.model, camera)
+        message = image_message(picture, camera, stamp_ns, f"{name}_optical_frame")
         self._images[name].publish(message)
         self._infos[name].publish(messages.camera_info(message.header, picture.shape[0], picture.shape[1], focal_px))
 
 
 def main() -> int:
-    # The whole process: a camera thread that waits for a core while it holds the interpreter would hold up the physics too.
+    # The whole process: a thread that waits for a core while it holds the interpreter would hold up the physics too.
     raise_priority(PHYSICS)
     lock_memory()
     return run(SimNode)

@@ -27,6 +27,7 @@ from lawam_ros.nodes.images import ImageMessage, image_to_rgb, image_type, rgb_t
 from lawam_ros.nodes.managed import ManagedNode, run
 from lawam_ros.nodes.markers import markers
 from lawam_ros.nodes.parameters import Parameter
+from lawam_ros.nodes.priority import AFTER_OTHERS, prefer
 from lawam_ros.nodes.status import status_from_message
 from lawam_ros.observe.timed_buffer import TimedBuffer
 from lawam_ros.viz.heatmap import HeatmapStyle
@@ -206,6 +207,7 @@ def _features(halves: Mapping[str, Image], name: str) -> tuple[NDArray[np.float3
 
 
 def main() -> int:
+    prefer(AFTER_OTHERS)
     return run(SubgoalViewNode)
 
 

@@ -48,12 +48,13 @@ class CameraRig:
         self.show(snapshot)
         return {name: self.render(name) for name in self._cameras}
 
-    def focal_length_px(self, camera: str) -> float:
-        """Focal length in pixels, the same in both directions; the optical axis meets the middle of the picture and nothing distorts."""
-        field_of_view_rad = np.radians(float(self._model.camera(camera).fovy[0]))
-        return float(0.5 * self._cameras[camera].mounted_hw[0] / np.tan(0.5 * field_of_view_rad))
-
     def close(self) -> None:
         for renderer in self._renderers.values():
             renderer.close()
         self._renderers.clear()
+
+
+def focal_length_px(model: mujoco.MjModel, camera: Camera) -> float:
+    """Focal length in pixels, the same in both directions; the optical axis meets the middle of the picture and nothing distorts."""
+    field_of_view_rad = np.radians(float(model.camera(camera.name).fovy[0]))
+    return float(0.5 * camera.mounted_hw[0] / np.tan(0.5 * field_of_view_rad))

@@ -30,6 +30,7 @@ class SimulatedRobot:
         self._lag_s = -model.actuator_biasprm[self._servos, 2] / model.actuator_gainprm[self._servos, 0]
         self._tcp_sites = [model.site(arm.tcp_site).id for arm in parts.arms]
         self._gripper_at = _gripper_slices(robot, self._count)
+        self._gripper_qpos_at = [self._qpos_at[at].tolist() for at in self._gripper_at]
         self._couplings = [
             (int(model.jnt_qposadr[model.eq_obj1id[i]]), int(model.jnt_qposadr[model.eq_obj2id[i]]), model.eq_data[i, :5].copy())
             for i in range(model.neq)
@@ -82,8 +83,8 @@ class SimulatedRobot:
     def openings_m(self, data: mujoco.MjData) -> dict[str, float]:
         """Measured openings, by arm."""
         return {
-            arm.name: float(arm.gripper.opening_per_joint * data.qpos[self._qpos_at[at]].mean())
-            for arm, at in zip(self._robot.arms, self._gripper_at, strict=True)
+            arm.name: arm.gripper.opening_per_joint * sum(data.qpos[i].item() for i in joints) / len(joints)
+            for arm, joints in zip(self._robot.arms, self._gripper_qpos_at, strict=True)
         }
 
     def hands(self, data: mujoco.MjData) -> dict[str, HandState]:

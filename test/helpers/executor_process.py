@@ -15,7 +15,6 @@ import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, Header
@@ -29,6 +28,7 @@ from lawam_ros.control.kinematics import Chain
 from lawam_ros.control.limit_checker import LimitChecker
 from lawam_ros.control.limiter import stacked_limits
 from lawam_ros.nodes import messages, qos
+from lawam_ros.nodes.message_executor import MessageExecutor
 from lawam_ros.nodes.priority import PHYSICS, SWITCH, raise_priority
 from lawam_ros.nodes.run_client import RunClient
 
@@ -63,7 +63,7 @@ class ExecutorProcess:
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.DIAGNOSTICS)
         self.node.create_timer(0.008, self._publish_joints)
         self.node.create_timer(0.05, self._publish_switches)
-        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor = MessageExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 import numpy as np
 import rclpy
 from mock_driver import ANSWER, HANG, REFLEX, REFUSE, SPAWN, DriverProcess
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
 from lawam_ros.cli.domain import ReservedDomain
@@ -23,6 +22,7 @@ from lawam_ros.contract.robot import CARTESIAN_COMPONENTS
 from lawam_ros.control.kinematics import Chain
 from lawam_ros.nodes import hardware, robot_link
 from lawam_ros.nodes.chunk_executor import ChunkExecutorNode
+from lawam_ros.nodes.message_executor import MessageExecutor
 from lawam_ros.nodes.priority import EXECUTOR, lock_memory, raise_priority
 from lawam_ros.nodes.run_client import RunClient
 
@@ -52,7 +52,7 @@ class Bench:
         arguments = [part for value in values for part in ("-p", value)]
         rclpy.init(args=["--ros-args", *arguments], domain_id=self._domain.number, signal_handler_options=SignalHandlerOptions.NO)
         self.node = ChunkExecutorNode()
-        self._executor = SingleThreadedExecutor()
+        self._executor = MessageExecutor()
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._executor.spin, daemon=True)
         self._thread.start()

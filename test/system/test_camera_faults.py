@@ -11,13 +11,13 @@ import pytest
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 from running_graph import TASK, running_graph
 from sensor_msgs.msg import Image
 
 from lawam_ros import bringup
 from lawam_ros.nodes import messages, qos
+from lawam_ros.nodes.message_executor import MessageExecutor
 
 pytestmark = pytest.mark.flaky(reruns=2)
 
@@ -43,7 +43,7 @@ class Relay:
         self._out = self._node.create_publisher(Image, POLICY, qos.IMAGE_OUT)
         self._node.create_subscription(Image, WORLD, self._on_image, qos.IMAGE_IN)
         self._node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.DIAGNOSTICS)
-        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor = MessageExecutor(context=self._context)
         self._executor.add_node(self._node)
         self._thread = threading.Thread(target=self._executor.spin, daemon=True)
         self._thread.start()

@@ -14,13 +14,13 @@ from headless_browser import browser, open_page
 pytest.importorskip("rclpy", reason="rclpy is not installed")
 
 import rclpy
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from sensor_msgs.msg import Image
 
 from lawam_ros.contract.load import load_contract
 from lawam_ros.nodes import messages, qos
 from lawam_ros.nodes.images import rgb_to_image
+from lawam_ros.nodes.message_executor import MessageExecutor
 from lawam_ros.nodes.viewer import ViewerNode
 
 pytestmark = pytest.mark.long
@@ -42,7 +42,7 @@ def viewer() -> Iterator[ViewerNode]:
     rclpy.init(args=arguments, domain_id=int(os.environ["ROS_DOMAIN_ID"]))
     node = ViewerNode()
     assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
-    executor = SingleThreadedExecutor()
+    executor = MessageExecutor()
     executor.add_node(node)
     thread = threading.Thread(target=executor.spin, daemon=True)
     thread.start()

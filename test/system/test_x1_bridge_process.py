@@ -16,7 +16,6 @@ import pytest
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import JointState
 from two_armed import URDF
@@ -29,6 +28,7 @@ from lawam_ros.control.kinematics import Chain
 from lawam_ros.control.limit_checker import LimitChecker
 from lawam_ros.control.limiter import stacked_limits
 from lawam_ros.nodes import messages, qos
+from lawam_ros.nodes.message_executor import MessageExecutor
 from lawam_ros.nodes.run_client import RunClient
 
 TASK = "x1_towel_fold"
@@ -56,7 +56,7 @@ class Cell:
         self._node = rclpy.create_node("ears", context=self._context)
         self._node.create_subscription(JointState, "joint_states", self._on_joints, qos.SENSOR)
         self._node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.DIAGNOSTICS)
-        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor = MessageExecutor(context=self._context)
         self._executor.add_node(self._node)
         self._thread = threading.Thread(target=self._executor.spin, daemon=True)
         self._thread.start()

@@ -9,13 +9,13 @@ pytest.importorskip("rclpy", reason="rclpy is not installed")
 
 import rclpy
 from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import Trigger
 
 from lawam_ros.contract.errors import LawamError
 from lawam_ros.nodes.calls import call_service
+from lawam_ros.nodes.message_executor import MessageExecutor
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def node() -> Iterator[Node]:
     context = Context()
     rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node("caller", namespace="cell", context=context)
-    executor = SingleThreadedExecutor(context=context)
+    executor = MessageExecutor(context=context)
     executor.add_node(node)
     thread = threading.Thread(target=executor.spin, daemon=True)
     thread.start()

@@ -12,7 +12,6 @@ import pytest
 pytest.importorskip("rclpy", reason="rclpy is not installed")
 
 import rclpy
-from rclpy.executors import SingleThreadedExecutor
 from std_msgs.msg import Bool, Header
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
@@ -23,6 +22,7 @@ from lawam_ros.contract.robot import CARTESIAN_COMPONENTS
 from lawam_ros.control.ladder import State
 from lawam_ros.nodes import messages
 from lawam_ros.nodes.chunk_executor import ChunkExecutorNode
+from lawam_ros.nodes.message_executor import MessageExecutor
 
 ARGUMENTS = (
     "task:=franka_pick_place",
@@ -45,7 +45,7 @@ def interpreter_as_before():
 def spun_node(*arguments):
     rclpy.init(args=["--ros-args", *(part for value in arguments for part in ("-p", value))])
     made = ChunkExecutorNode()
-    executor = SingleThreadedExecutor()
+    executor = MessageExecutor()
     executor.add_node(made)
     thread = threading.Thread(target=executor.spin, daemon=True)
     thread.start()

@@ -19,7 +19,6 @@ pytest.importorskip("foxglove", reason="foxglove-sdk is not installed: pip insta
 
 import rclpy
 import websockets
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Image, JointState
@@ -30,6 +29,7 @@ from lawam_ros.control.link_frames import LinkFrames
 from lawam_ros.nodes import messages, qos
 from lawam_ros.nodes.foxglove_viewer import frame_transforms, shown_topics
 from lawam_ros.nodes.images import rgb_to_image
+from lawam_ros.nodes.message_executor import MessageExecutor
 from lawam_ros.nodes.viewer import ViewerNode
 
 ROBOT = load_contract("franka_pick_place").robot
@@ -56,7 +56,7 @@ def viewer(port: int) -> Iterator[ViewerNode]:
     rclpy.init(args=arguments, domain_id=int(os.environ["ROS_DOMAIN_ID"]))
     node = ViewerNode()
     assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
-    executor = SingleThreadedExecutor()
+    executor = MessageExecutor()
     executor.add_node(node)
     thread = threading.Thread(target=executor.spin, daemon=True)
     thread.start()

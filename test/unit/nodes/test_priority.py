@@ -15,6 +15,19 @@ from lawam_ros.nodes import priority
 worked = priority.raise_priority(priority.PHYSICS)
 print(worked, os.sched_getscheduler(0) == os.SCHED_FIFO)
 """
+MIDDLEWARE = """
+import os, threading
+from lawam_ros.nodes.priority import middleware_priority
+def scheduler():
+    started = []
+    thread = threading.Thread(target=lambda: started.append(os.sched_getscheduler(0)))
+    thread.start()
+    thread.join()
+    return started[0]
+with middleware_priority():
+    inside = scheduler()
+print(inside == os.SCHED_FIFO, scheduler() == os.sched_getscheduler(0) == os.SCHED_OTHER)
+"""
 SPINS = """
 from lawam_ros.nodes import priority
 priority._LONGEST_WITHOUT_SLEEP_US = 300_000
@@ -46,6 +59,12 @@ def test_it_is_switched_off_by_the_environment():
 def test_what_is_said_is_what_the_kernel_says():
     worked, real_time = run(TOLD, **{SWITCH: ""}).stdout.split()
     assert worked == real_time == str(may())
+
+
+@pytest.mark.parametrize("switch", ["", "off"])
+def test_threads_of_the_middleware_alone_are_raised(switch):
+    started_inside, ordinary_after = run(MIDDLEWARE, **{SWITCH: switch}).stdout.split()
+    assert (started_inside, ordinary_after) == (str(may() and switch != "off"), "True")
 
 
 @pytest.mark.skipif(not may(), reason="needs the right to SCHED_FIFO")

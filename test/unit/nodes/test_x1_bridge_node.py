@@ -11,7 +11,6 @@ pytest.importorskip("rclpy", reason="rclpy is not installed")
 
 import rclpy
 from geometry_msgs.msg import PoseStamped
-from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import BatteryState, Image, JointState
 from std_msgs.msg import Bool, Float64MultiArray
 from std_srvs.srv import Trigger
@@ -27,6 +26,7 @@ from lawam_ros.control.kinematics import Chain
 from lawam_ros.control.official_rows import official_arms, official_vector
 from lawam_ros.nodes import bridge_link, messages, qos, x1_back_ends
 from lawam_ros.nodes.bridge_link import BridgeLink
+from lawam_ros.nodes.message_executor import MessageExecutor
 from lawam_ros.nodes.x1_bridge import X1BridgeNode
 from lawam_ros.nodes.x1_topics import TopicsBackEnd
 
@@ -42,7 +42,7 @@ class Hands:
 
     def __init__(self, node):
         self.node = node
-        self.executor = SingleThreadedExecutor()
+        self.executor = MessageExecutor()
         self.executor.add_node(node)
         self.mine = rclpy.create_node("hands")
         self.executor.add_node(self.mine)
@@ -250,7 +250,7 @@ def test_what_cannot_be_is_refused_at_configure(parameters, code, monkeypatch):
     """As on an official ROS 2 without the vendor's package."""
     monkeypatch.setattr(x1_back_ends, "refuse_ros_wheels", lambda: None)
     node = started("autostart:=true", *parameters)
-    executor = SingleThreadedExecutor()
+    executor = MessageExecutor()
     executor.add_node(node)
     try:
         deadline_s = time.monotonic() + 20.0
@@ -286,7 +286,7 @@ def robot_side():
     rclpy.init()
     bridge = replace(ROBOT.bridge, battery_topic="/battery")
     mine, theirs = rclpy.create_node("bridge"), rclpy.create_node("robot")
-    executor = SingleThreadedExecutor()
+    executor = MessageExecutor()
     for node in (mine, theirs):
         executor.add_node(node)
     back_end = TopicsBackEnd(mine, ROBOT, bridge, URDF)
