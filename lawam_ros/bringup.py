@@ -27,6 +27,7 @@ PACKAGE = "lawam_ros"
 RESPAWN_DELAY_S = 2.0
 SEED_MAX = 2**31 - 1
 LATENCY_MAX_S = 5.0
+_SIMULATED_REFERENCE_HZ = 125.0
 _NAMESPACE = re.compile(r"/?([A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*)?/?")
 
 
@@ -149,7 +150,8 @@ def nodes_for(task: str, values: Mapping[str, str]) -> tuple[NodeSpec, ...]:
         "mock": [NodeSpec("mock", {**common, "images": values["images"]})],
         "real": [],
     }
-    obeyed: dict[str, Value] = {"hardware": "real"} if values["hardware"] == "real" else {}
+    # A real robot's recording has no other topic with every command.
+    obeyed: dict[str, Value] = {"hardware": "real"} if values["hardware"] == "real" else {"reference_hz": _SIMULATED_REFERENCE_HZ}
     if bridged and contract.robot.bridge is not None:
         driven[values["hardware"]] = [NodeSpec(contract.robot.bridge.node, {**common, "backend": bridged})]
         obeyed = {"hardware": "bridge_mock" if bridged == MOCK else "real"}

@@ -48,7 +48,7 @@ INSTRUCTION = Parameter("instruction", "", "What the policy is asked to do; with
 STATUS_HZ = Parameter("status_hz", 10.0, "Rate of lawam/status between changes.", low=1.0, high=50.0)
 REFERENCE_HZ = Parameter(
     "reference_hz",
-    125.0,
+    250.0,
     "Rate of lawam/reference, at most that of the ticks; a chunk waits for the first after its image.",
     low=10.0,
     high=250.0,

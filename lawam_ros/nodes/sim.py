@@ -213,9 +213,9 @@ class SimNode(ManagedNode):
                 if not is_lost(self._losses, name, snapshot.time_s):
                     self._publish_image(name, picture, stamp_ns)
             self._frames += 1
-            # Where drawing takes long, for at most half of the time: fewer pictures, and a core for who reads them.
+            # Where drawing takes long, for two thirds of the time: fewer pictures, and a core for who reads them.
             now_s = time.monotonic()
-            next_s = max(next_s + period_s, now_s + min(now_s - begun_s, _LONGEST_REST_S) if now_s - begun_s > 0.5 * period_s else now_s)
+            next_s = max(next_s + period_s, now_s + min(0.5 * (now_s - begun_s), _LONGEST_REST_S))
             time.sleep(max(0.0, next_s - time.monotonic()))
 
     def _step_by_step(self) -> None:
