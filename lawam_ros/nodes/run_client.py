@@ -236,7 +236,7 @@ class RunClient:
 
     def _add_to_paths(self, command: JointCommand) -> None:
         """Now and then, and not for every command: what no pixel of a film shows must not cost the processor that runs the policy."""
-        if command.stamp_ns < self._next_path_ns:
+        if 0 < self._next_path_ns - command.stamp_ns < _PATH_EVERY_NS:
             return
         self._next_path_ns = command.stamp_ns + _PATH_EVERY_NS
         for name, chain in self._chains.items():

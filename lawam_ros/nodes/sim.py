@@ -48,6 +48,7 @@ TABLE = (SEED, JOINT_STATES_HZ, STATUS_HZ, LOSSES, LOCKSTEP, LATENCY, TIMEOUT)
 
 if TYPE_CHECKING:
     from lawam_ros.sim.cameras import CameraRig
+    from lawam_ros.sim.world_state import Snapshot
 
 _RESET_S = 30.0
 _MAX_CATCH_UP_S = 0.1
@@ -211,7 +212,7 @@ class SimNode(ManagedNode):
                 snapshot, stamp_ns = self._world.snapshot(), self.get_clock().now().nanoseconds
             for name, picture in drawn.pictures(snapshot).items():
                 if not is_lost(self._losses, name, snapshot.time_s):
-                    self._publish_image(name, picture, stamp_ns)
+                    self._publish_image(name, picture, snapshot, stamp_ns)
             self._frames += 1
             # Where drawing takes long, for two thirds of the time: fewer pictures, and a core for who reads them.
             now_s = time.monotonic()
@@ -250,14 +251,15 @@ class SimNode(ManagedNode):
     def _one_step(self, steps: SteppedStreams, owner: TimeOwner, rig: "CameraRig") -> None:
         now_ns = steps.now_ns
         due = steps.due()
-        pictures = rig.pictures(self._world.snapshot()) if due.pictures else {}
+        snapshot = self._world.snapshot()
+        pictures = rig.pictures(snapshot) if due.pictures else {}
 
         def publish() -> None:
             if due.joints:
                 positions, velocities = self._world.joint_positions(), self._world.joint_velocities()
                 self._joint_states.publish(messages.joint_state_to_message(now_ns, positions, velocities))
             for name in due.cameras:
-                self._publish_image(name, pictures[name], now_ns)
+                self._publish_image(name, pictures[name], snapshot, now_ns)
             if due.status:
                 self._publish_status(now_ns)
 
@@ -280,11 +282,11 @@ class SimNode(ManagedNode):
             self._verdict.update(now_ns, command, self._measure.result().success)
         steps.advance(said=self._verdict.reason != was_over)
 
-    def _publish_image(self, name: str, picture: NDArray[np.uint8], stamp_ns: int) -> None:
+    def _publish_image(self, name: str, picture: NDArray[np.uint8], snapshot: "Snapshot", stamp_ns: int) -> None:
         from lawam_ros.sim.cameras import focal_length_px
 
         camera = self._contract.robot.camera(name)
-        focal_px = focal_length_px(self._world.model, camera)
+        focal_px = focal_length_px(self._world.model, snapshot.look, camera)
         message = image_message(picture, camera, stamp_ns, f"{name}_optical_frame")
         self._images[name].publish(message)
         self._infos[name].publish(messages.camera_info(message.header, picture.shape[0], picture.shape[1], focal_px))

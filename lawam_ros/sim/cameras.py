@@ -54,7 +54,10 @@ class CameraRig:
         self._renderers.clear()
 
 
-def focal_length_px(model: mujoco.MjModel, camera: Camera) -> float:
-    """Focal length in pixels, the same in both directions; the optical axis meets the middle of the picture and nothing distorts."""
-    field_of_view_rad = np.radians(float(model.camera(camera.name).fovy[0]))
+def focal_length_px(model: mujoco.MjModel, look: Mapping[str, NDArray[np.float64]], camera: Camera) -> float:
+    """Focal length in pixels, the same in both directions; the optical axis meets the middle of the picture and nothing distorts.
+
+    look: of the snapshot, since an episode may have a camera with another angle of view.
+    """
+    field_of_view_rad = np.radians(float(look["cam_fovy"][model.camera(camera.name).id]))
     return float(0.5 * camera.mounted_hw[0] / np.tan(0.5 * field_of_view_rad))

@@ -10,7 +10,7 @@ from lawam_ros.sim.renderer import choose_renderer
 
 choose_renderer()
 
-from lawam_ros.sim.cameras import CameraRig  # noqa: E402  (the renderer is chosen before mujoco is imported)
+from lawam_ros.sim.cameras import CameraRig, focal_length_px  # noqa: E402  (the renderer is chosen before mujoco is imported)
 from lawam_ros.sim.world import World  # noqa: E402
 from lawam_ros.sim.world_parameters import on_table  # noqa: E402
 
@@ -139,3 +139,17 @@ def test_impossible_worlds_are_refused() -> None:
     for sentence, override in refused.items():
         with pytest.raises(UserMistake, match=sentence):
             World(load_contract("franka_pick_place", overrides=[override]))
+
+
+def test_the_focal_length_is_that_of_the_episodes_camera():
+    """Its angle of view varies with the seed; the pictures are drawn with it, and their CameraInfo must say so."""
+    world = World(load_contract("franka_pick_place", overrides=["world.perturb=[camera]"]))
+    camera = world.contract.robot.camera("front")
+    index, seen = world.model.camera("front").id, set()
+    for seed in range(3):
+        world.reset(seed)
+        look = world.snapshot().look
+        focal_px = focal_length_px(world.model, look, camera)
+        assert np.degrees(2.0 * np.arctan2(0.5 * camera.mounted_hw[0], focal_px)) == pytest.approx(look["cam_fovy"][index])
+        seen.add(focal_px)
+    assert len(seen) == 3
