@@ -90,11 +90,18 @@ def test_parameters_of_the_nodes() -> None:
     assert list(by_name) == ["sim", "chunk_executor", "policy", "subgoal_view"]
     common = {"task": TASK, "robot": "franka_panda", "overrides": "robot.tick_hz=200;"}
     assert by_name["sim"] == NodeSpec("sim", {**common, "seed": 7})
-    assert by_name["chunk_executor"] == NodeSpec("chunk_executor", {**common, "instruction": "lift it", "await_policy": True})
+    executor = {**common, "instruction": "lift it", "await_policy": True, "reference_hz": 125.0}
+    assert by_name["chunk_executor"] == NodeSpec("chunk_executor", executor)
     policy = {**common, "checkpoint": "some/folder", "device": "cpu", "rtc": True, "seed": 7}
     assert by_name["policy"] == NodeSpec("policy", policy, respawn=True)
     assert by_name["subgoal_view"] == NodeSpec("subgoal_view", common)
     assert [node.name for node in bringup.nodes_for(TASK, values(view="false"))] == ["sim", "chunk_executor", "policy"]
+
+
+def test_a_real_robots_reference_comes_with_every_tick() -> None:
+    """Its recording has no other topic with every command."""
+    nodes = bringup.nodes_for(TASK, values(hardware="real", robot="franka_fr3", robot_ip="172.16.0.2"))
+    assert all("reference_hz" not in node.parameters for node in nodes)
 
 
 @pytest.mark.parametrize("viewer", ["foxglove", "rerun"])
