@@ -100,11 +100,15 @@ class _KeptWaitSet:
         """Calls back for the messages and timers that are ready next. False when the entities changed, or something else is ready, which
         ``for_rclpy`` then says."""
         wait_set = self._wait_set
-        wait_set.clear_entities()
-        for add, handle in self._fill:
-            add(handle)
-        for waitable in self._waitables:
-            waitable.add_to_wait_set(wait_set)
+        self.for_rclpy = False
+        try:
+            wait_set.clear_entities()
+            for add, handle in self._fill:
+                add(handle)
+            for waitable in self._waitables:
+                waitable.add_to_wait_set(wait_set)
+        except InvalidHandle:  # another thread destroys it
+            return False
         wait_set.wait(_FOR_EVER_NS)
         timers, messages = wait_set.get_ready_entities("timer"), wait_set.get_ready_entities("subscription")
         guards = wait_set.get_ready_entities("guard_condition")

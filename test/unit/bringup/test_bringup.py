@@ -98,12 +98,6 @@ def test_parameters_of_the_nodes() -> None:
     assert [node.name for node in bringup.nodes_for(TASK, values(view="false"))] == ["sim", "chunk_executor", "policy"]
 
 
-def test_a_real_robots_reference_comes_with_every_tick() -> None:
-    """Its recording has no other topic with every command."""
-    nodes = bringup.nodes_for(TASK, values(hardware="real", robot="franka_fr3", robot_ip="172.16.0.2"))
-    assert all("reference_hz" not in node.parameters for node in nodes)
-
-
 @pytest.mark.parametrize("viewer", ["foxglove", "rerun"])
 def test_a_viewer_brings_what_it_shows(viewer: str) -> None:
     nodes = bringup.nodes_for(TASK, values(view="false", viewer=viewer))

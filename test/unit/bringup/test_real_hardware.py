@@ -64,6 +64,7 @@ def test_real_starts_the_executor_for_hardware_and_nothing_that_stands_in(offici
     nodes = {node.name: node for node in bringup.nodes_for(TASK, values())}
     assert list(nodes) == ["chunk_executor", "policy", "subgoal_view"]
     assert nodes["chunk_executor"].parameters["hardware"] == "real"
+    assert "reference_hz" not in nodes["chunk_executor"].parameters, "every tick: a recording has no other topic with every command"
     assert "hardware" not in nodes["policy"].parameters
 
 

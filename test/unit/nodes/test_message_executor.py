@@ -84,6 +84,53 @@ def test_a_destroyed_subscription_hears_no_more_and_the_others_go_on():
         assert len(gone) == 1
 
 
+def test_a_callback_may_destroy_what_is_waited_for():
+    with spun() as ((node,), _, thread, raised):
+        heard = []
+        publisher = node.create_publisher(String, TOPIC, qos.CHUNK)
+        other = node.create_subscription(String, f"{TOPIC}/other", lambda _: None, qos.CHUNK)
+
+        def on_text(message):
+            if not heard:
+                node.destroy_subscription(other)
+            heard.append(message.data)
+
+        node.create_subscription(String, TOPIC, on_text, qos.CHUNK)
+        wait(lambda: publisher.get_subscription_count() == 1)
+        publisher.publish(String(data="first"))
+        wait(lambda: heard or not thread.is_alive())
+        publisher.publish(String(data="second"))
+        wait(lambda: len(heard) == 2 or not thread.is_alive())
+        assert raised == [] and heard == ["first", "second"]
+
+
+def test_entities_may_come_and_go_in_another_thread_while_messages_come():
+    with spun() as ((node,), _, thread, raised):
+        heard = [0]
+        publisher = node.create_publisher(String, TOPIC, qos.CHUNK)
+
+        def on_text(message):
+            heard[0] += 1
+            publisher.publish(message)
+
+        node.create_subscription(String, TOPIC, on_text, qos.CHUNK)
+        wait(lambda: publisher.get_subscription_count() == 1)
+        publisher.publish(String(data="again"))
+        for i in range(150):
+            entities = [
+                (node.destroy_subscription, node.create_subscription(String, f"{TOPIC}{i}", lambda _: None, qos.CHUNK)),
+                (node.destroy_publisher, node.create_publisher(String, f"{TOPIC}{i}", qos.CHUNK)),
+                (node.destroy_client, node.create_client(Trigger, f"message_executor/ask{i}")),
+                (node.destroy_service, node.create_service(Trigger, f"message_executor/ask{i}", lambda _, reply: reply)),
+                (node.destroy_timer, node.create_timer(0.001, lambda: None)),
+            ]
+            for destroy, entity in entities:
+                destroy(entity)
+        before = heard[0]
+        wait(lambda: heard[0] > before or not thread.is_alive())
+        assert thread.is_alive() and raised == []
+
+
 def test_callbacks_that_want_to_know_the_sender_get_it():
     with spun() as ((node,), *_):
         heard = []
