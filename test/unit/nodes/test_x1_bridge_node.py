@@ -49,7 +49,7 @@ class Hands:
         self.out = self.mine.create_publisher(JointTrajectory, "sim_controller/joint_trajectory", qos.COMMAND)
         self.joints, self.active = [], []
         self.mine.create_subscription(JointState, "joint_states", self.joints.append, qos.SENSOR)
-        self.mine.create_subscription(Bool, ACTIVE_TOPIC, lambda message: self.active.append(message.data), qos.LATCHED)
+        self.mine.create_subscription(Bool, ACTIVE_TOPIC, lambda message: self.active.append(message.data), qos.RECORDED_LATCHED)
         self.speaks = False
         self.positions = HOME
         self.mine.create_timer(0.01, self._speak)
