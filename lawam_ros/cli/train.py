@@ -27,6 +27,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         default="",
         help="checkpoint to train further, a folder or a shipped name: stage 2 only, in its own ranges",
     )
+    tiny.add_argument(
+        "--only-expert",
+        action="store_true",
+        help="with --init: the action expert alone, on what the rest says of every observation once; a quarter of the time a step",
+    )
     tiny.add_argument("--minutes", type=float, help="time for training steps; default: the whole recipe")
     tiny.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="threads for matrix products (default: all cores)")
     tiny.add_argument("--resume", action="store_true", help="go on with the run in --out")
@@ -43,6 +48,8 @@ def run_tiny(args: argparse.Namespace) -> int:
         raise UserMistake(f"expected at least one of --threads, got {args.threads}")
     if args.init and args.model:
         raise UserMistake("--model and --init exclude each other: a checkpoint brings its model")
+    if args.only_expert and not args.init:
+        raise UserMistake("--only-expert: expected --init with the checkpoint whose action expert is trained further")
     contract = load_contract(args.task)
     # torch takes seconds to import; mistakes in the call are told before.
     from lawam_ros.training.process_setup import keep_freed_memory, let_threads_sleep
@@ -60,6 +67,6 @@ def run_tiny(args: argparse.Namespace) -> int:
     torch.set_num_threads(args.threads)
     init = train_stages.weights_path(args.init) if args.init else None
     config = open_folder(init).config if init else load_model_config(args.model or "tiny")
-    recipe = with_minutes(further_training() if init else TinyRecipe(), args.minutes)
+    recipe = with_minutes(further_training(args.only_expert) if init else TinyRecipe(), args.minutes)
     print(train_tiny(contract, config, tiny_data(args.data), args.out, recipe, args.resume, init=init))
     return EXIT_DONE

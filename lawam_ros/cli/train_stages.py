@@ -67,6 +67,11 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH[,PATH...]",
         help="initial weights: checkpoints, stage-1 checkpoints, base models; later ones win",
     )
+    add(
+        "--only-expert",
+        action="store_true",
+        help="stage 2 from a checkpoint: the action expert alone, on what the rest says of every observation once; much less time a step",
+    )
     add("--recipe", help="file in config/training or a path (default: tiny for tiny models and their checkpoints, else official)")
     add("--steps", type=int, help="optimiser steps (default: the recipe's)")
     add("--batch-size", type=int, help="samples per batch and process (default: the recipe's)")
@@ -143,6 +148,10 @@ def plan_of(args: argparse.Namespace, out: Path | None = None) -> "RunPlan":
     config = with_overrides(config, args.set)
     recipe_name = args.recipe or ("tiny" if name.startswith("tiny") else "official")
     recipe = load_recipe(recipe_name, args.stage).with_size(args.steps, args.batch_size, args.accumulate, args.eval_interval)
+    if args.only_expert:
+        if args.stage != "stage2" or not init:
+            raise UserMistake("--only-expert: expected stage 2 and the checkpoint of a policy in --init; nothing else would be trained")
+        recipe = replace(recipe, freeze=replace(recipe.freeze, only_action_expert=True))
     workers = args.workers if args.workers is not None else (2 if args.cache != "off" and not recipe.augments else os.cpu_count() or 1)
     return RunPlan(
         data=_folders(args.data, "--data"),

@@ -63,6 +63,13 @@ class LaWAM(nn.Module):
         features = self.lam.vision_encoder(frames.flatten(0, -4))
         return features.unflatten(0, frames.shape[:-3])
 
+    def features_of(self, features: Tensor | None, frames: Tensor | None) -> Tensor:
+        """Features where they are known, else those of the frames; one of both is given."""
+        if features is not None:
+            return features
+        assert frames is not None, "expected features or frames"
+        return self.encode_images(frames)
+
     @property
     def foresees(self) -> bool:
         """Whether the action expert reads predicted features (``future_prediction``); without, it reads the present ones in their place."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from lawam_ros.model.config import ModelConfig
 from lawam_ros.model.prompt import PromptEncoder
 from lawam_ros.training.augmentation import Augmentation, augmented
+from lawam_ros.training.frozen_context import FrozenContext, joined
 from lawam_ros.training.losses import action_mask
 from lawam_ros.training.sources import Source
 from lawam_ros.training.stage1 import WorldModelBatch
@@ -85,6 +86,7 @@ def policy_batch(
         features=features,
         pair=pair,
         teacher=teachers(sources, picks),
+        context=contexts(sources, picks) if augment is None else None,
         actions=actions,
         action_mask=action_mask(lengths, dims, flow.action_horizon, flow.action_dim),
         state=state,
@@ -105,6 +107,12 @@ def teachers(sources: Sequence[Source], picks: Sequence[Pick]) -> Tensor | None:
     if any(sources[number].teacher is None for number, _ in picks):
         return None
     return torch.stack([sources[number].teacher[start] for number, start in picks])  # type: ignore[index]
+
+
+def contexts(sources: Sequence[Source], picks: Sequence[Pick]) -> FrozenContext | None:
+    """What the action expert reads of the picks; None if any source has none."""
+    parts = [sources[number].context for number, _ in picks]
+    return None if None in parts else joined([part.at([start]) for part, (_, start) in zip(parts, picks, strict=True) if part is not None])
 
 
 def draw_picks(sources: Sequence[Source], size: int, generator: np.random.Generator) -> list[Pick]:

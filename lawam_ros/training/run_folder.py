@@ -53,6 +53,10 @@ class RunFolder:
     def teacher(self) -> Path:
         return self.root / "teacher"
 
+    @property
+    def context(self) -> Path:
+        return self.root / "context"
+
     def cache(self, name: str) -> Path:
         return self.root / "cache" / name
 

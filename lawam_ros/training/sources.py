@@ -15,6 +15,7 @@ from lawam_ros.model.config import ModelConfig
 from lawam_ros.model.image_preparation import prepare_image
 from lawam_ros.training.data_spec import DataSpec
 from lawam_ros.training.feature_cache import FrameCache
+from lawam_ros.training.frozen_context import FrozenContext
 from lawam_ros.training.vectors import Vectors
 
 Rows = NDArray[np.int64]
@@ -85,7 +86,8 @@ class Source:
 
     starts: rows at which samples begin. future: (F,) row of the future frame of every row. actions (F, n, D), state (F, S): normalised.
     sentences: what may be said, sentence_of: (F,) which of it belongs to a row. teacher: (P, 1, code_dim) latent actions of the starts,
-    None where they are computed in the step. weight: of the dataset in a mixture, before its length.
+    None where they are computed in the step. weight: of the dataset in a mixture, before its length. context: what the action expert reads
+    of the starts, None where it is computed in the step.
     """
 
     name: str
@@ -102,6 +104,7 @@ class Source:
     action_hz: float
     weight: float = 1.0
     teacher: Tensor | None = None
+    context: FrozenContext | None = None
 
     def sentence(self, start: int) -> str:
         return self.sentences[self.sentence_of[self.starts[start]]]

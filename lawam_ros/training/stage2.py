@@ -9,6 +9,7 @@ from lawam_ros.model.flow_head import FlowContext
 from lawam_ros.model.lawam import LaWAM, VlmOutput
 from lawam_ros.model.prompt import PromptBatch
 from lawam_ros.training.flow_draws import FlowDraws
+from lawam_ros.training.frozen_context import FrozenContext
 from lawam_ros.training.losses import HUMAN_EMBODIMENT, latent_distance, masked_flow_loss
 from lawam_ros.training.policy_options import PolicyOptions
 from lawam_ros.training.repeated_flow import repeated_velocity
@@ -22,7 +23,8 @@ class PolicyBatch:
     prompt and frames: as ``LaWAM.vlm_forward`` takes them. features: (B, 2, N, F) of the first primary view now and at the end of the
     chunk, None to compute them from ``pair``. pair: (B, 2, 3, S, S) uint8, None where features are given. teacher: (B, 1, code_dim) latent
     action of the stage-1 encoder between the two, None to compute it. actions: (B, T, action_dim) normalised, zero-padded; action_mask:
-    which of it exists. state: (B, state_dim) normalised, state_mask likewise. action_hz, embodiment_id: (B,).
+    which of it exists. state: (B, state_dim) normalised, state_mask likewise. action_hz, embodiment_id: (B,). context: what the action
+    expert reads, None to compute it from prompt, frames and features.
     """
 
     prompt: PromptBatch
@@ -36,11 +38,13 @@ class PolicyBatch:
     state_mask: Tensor
     action_hz: Tensor
     embodiment_id: Tensor
+    context: FrozenContext | None = None
 
     def to(self, device: torch.device | str) -> "PolicyBatch":
         tensors = {f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), Tensor)}
         moved = {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
-        return replace(self, prompt=self.prompt.to(device), **moved)
+        context = self.context.to(device) if self.context is not None else None
+        return replace(self, prompt=self.prompt.to(device), context=context, **moved)
 
 
 @dataclass(frozen=True)
@@ -71,9 +75,13 @@ class PolicyLosses(nn.Module):
 
 def policy_trace(model: LaWAM, batch: PolicyBatch, options: PolicyOptions, draws: FlowDraws, step: int = 0) -> PolicyTrace:
     """Forward pass and losses of one batch with given draws; every random number of it is in ``draws`` (dropout aside)."""
-    language = model.vlm_forward(batch.prompt, batch.frames)
-    features = _features(model, batch)
-    predicted = model.foresee(features[:, 0], language.z)
+    features = model.features_of(batch.features, batch.pair)
+    if batch.context is not None:
+        known = batch.context
+        language, predicted = VlmOutput(known.hidden, known.z, None if bool(known.mask.all()) else known.mask), known.predicted
+    else:
+        language = model.vlm_forward(batch.prompt, batch.frames)
+        predicted = model.foresee(features[:, 0], language.z)
     condition = future_condition(predicted, features[:, 1], options, draws, step, model.training)
     velocity, flow = _flow_loss(model, batch, options, draws, language, features[:, 0], condition)
     perceptual = (predicted.float() - features[:, 1].float()).square().mean()
@@ -107,13 +115,6 @@ def detach_up_to_actions(hidden: Tensor, act_mask: Tensor) -> Tensor:
     """hidden (B, L, D) without gradient up to and including the last action placeholder of each row."""
     before = act_mask.flip(1).cumsum(1).flip(1) > 0
     return torch.where(before[..., None], hidden.detach(), hidden)
-
-
-def _features(model: LaWAM, batch: PolicyBatch) -> Tensor:
-    if batch.features is not None:
-        return batch.features
-    assert batch.pair is not None, "a batch needs features or the pair of frames"
-    return model.encode_images(batch.pair)
 
 
 def _flow_loss(

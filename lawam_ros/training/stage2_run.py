@@ -18,9 +18,10 @@ from lawam_ros.model.prompt import PromptEncoder
 from lawam_ros.model.sampler import sample_actions
 from lawam_ros.training.augmentation import Augmentation, policy_augmentation
 from lawam_ros.training.batches import draw_picks, policy_batch, spread_picks
+from lawam_ros.training.context_cache import own_sentences, with_context
 from lawam_ros.training.distributed import Processes
 from lawam_ros.training.flow_draws import draw_flow
-from lawam_ros.training.freezing import stage2_parameters, train_only
+from lawam_ros.training.freezing import stage2_parameters, train_only, trains_the_expert_alone
 from lawam_ros.training.initial_weights import load_initial, read_initial
 from lawam_ros.training.losses import latent_distance
 from lawam_ros.training.policy_options import PolicyOptions, policy_options, without_teacher
@@ -54,11 +55,14 @@ def ready_stage2(plan: RunPlan, processes: Processes) -> ReadyStage:
     stored = taken_up(plan, STAGE, model, processes)
     statistics = plan.statistics or statistics_of(recordings)
     data = ready_data(plan, recordings, held_out, statistics, model.lam, processes)
-    if options.distillation:
+    parameters, prompts = stage2_parameters(model, plan.recipe.freeze), PromptEncoder(plan.config)
+    if trains_the_expert_alone(parameters):
+        options = replace(options, distillation=False)
+        if not plan.recipe.augments:
+            data = replace(data, train=_with_contexts(plan, data.train, model, prompts, processes))
+    elif options.distillation:
         data = replace(data, train=_taught(plan, data.train, model, processes))
-    parameters = stage2_parameters(model, plan.recipe.freeze)
     train_only(model, parameters)
-    prompts = PromptEncoder(plan.config)
     facts = checkpoint_facts(plan, recordings, options)
 
     def write() -> Path:
@@ -132,10 +136,21 @@ def checkpoint_facts(plan: RunPlan, recordings: list[Recording], options: Policy
 def _taught(plan: RunPlan, sources: Sequence[Source], model: LaWAM, processes: Processes) -> list[Source]:
     """With the teacher's latent actions, where features are cached: the teacher is frozen, so they never change."""
     folder = plan.folder.teacher if processes.first else None
-    with tqdm(
-        desc="teacher", unit="start", total=sum(len(source.starts) for source in sources), disable=not processes.first, leave=False
-    ) as bar:
+    with _bar("teacher", sources, processes) as bar:
         return [with_teacher(source, model, processes.device, plan.bf16, folder, bar.update) for source in sources]
+
+
+def _with_contexts(plan: RunPlan, sources: Sequence[Source], model: LaWAM, prompts: PromptEncoder, processes: Processes) -> list[Source]:
+    """With what the action expert reads of every start, in float32: a step from them equals one that works it out."""
+    folder = plan.folder.context if processes.first else None
+    with _bar("language states", sources, processes) as bar:
+        return [
+            with_context(source, model, prompts, own_sentences(source), plan.bf16, torch.float32, folder, bar.update) for source in sources
+        ]
+
+
+def _bar(text: str, sources: Sequence[Source], processes: Processes) -> "tqdm[Any]":
+    return tqdm(desc=text, unit="start", total=sum(len(source.starts) for source in sources), disable=not processes.first, leave=False)
 
 
 @torch.no_grad()
@@ -163,8 +178,7 @@ def _errors(
     model: LaWAM, options: PolicyOptions, batch: PolicyBatch, generator: torch.Generator
 ) -> tuple[dict[str, float], Tensor, Tensor]:
     language = model.vlm_forward(batch.prompt, batch.frames)
-    assert batch.pair is not None or batch.features is not None
-    features = batch.features if batch.features is not None else model.encode_images(batch.pair)
+    features = model.features_of(batch.features, batch.pair)
     predicted = model.foresee(features[:, 0], language.z).float()
     noise = torch.randn(batch.actions.shape, generator=generator).to(features.device)
     with torch.autocast(features.device.type, enabled=False):

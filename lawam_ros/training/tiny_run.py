@@ -172,6 +172,7 @@ def _facts(run: TinyRun) -> CheckpointFacts:
             "recipe": "tiny",
             "seed": run.recipe.seed,
             **({"init": run.init.name} if run.init else {}),
+            **({"only_expert": True} if run.recipe.only_expert else {}),
             "episodes": {Path(recording.name).name: len(recording.dataset) for recording in run.recordings},
         },
     )

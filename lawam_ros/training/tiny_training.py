@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -14,6 +15,7 @@ from lawam_ros.contract.load import Contract
 from lawam_ros.model.config import ModelConfig
 from lawam_ros.model.lawam import LaWAM
 from lawam_ros.training.batches import draw_picks, policy_batch, spread_picks, world_model_batch
+from lawam_ros.training.context_cache import own_sentences, with_context
 from lawam_ros.training.flow_draws import draw_flow
 from lawam_ros.training.freezing import FreezePolicy, stage1_parameters, stage2_parameters, train_only
 from lawam_ros.training.metrics import plot_metrics
@@ -33,6 +35,7 @@ from lawam_ros.training.trainer import Execution, Hooks, Progress, StageSettings
 STATE_FILE = "state.safetensors"
 PLOT_FILE = "losses.png"
 TEACHER_FOLDER = "teacher"
+CONTEXT_FOLDER = "context"
 
 
 def train_tiny(
@@ -48,7 +51,7 @@ def train_tiny(
     """Train and return the checkpoint folder. cache: folder for pictures and features, which runs on the same data may share; default in
     ``out``. init: checkpoint whose policy is trained further, without stage 1. Raises UserMistake for unusable data or an ``out`` that
     holds another run."""
-    stored = _stored_state(out, resume, init)
+    stored = _stored_state(out, resume, init, recipe.only_expert)
     run = prepare_run(contract, config, data, out, recipe, cache, init)
     stage = stored.facts["stage"] if stored else WORLD_MODEL if init is None else POLICY
     if stored:
@@ -93,7 +96,9 @@ def _train_policy(run: TinyRun, stored: RunState | None) -> None:
     recipe, model, config = run.recipe, run.model, run.model.config
     # Where matrix products are in bf16, the action expert's are too: so the shipped weights were made.
     options = replace(policy_options(config.training, config.flow.action_horizon), flow_float32=False)
-    if run.taught:
+    if recipe.only_expert:
+        run, options = _with_context(run), replace(options, distillation=False)
+    elif run.taught:
         run = _with_teacher(run)
     elif options.distillation:
         options = without_teacher(options)
@@ -107,7 +112,7 @@ def _train_policy(run: TinyRun, stored: RunState | None) -> None:
         return batch, draw_flow(config.flow, options, batch.action_mask.any(-1).sum(-1), noise)
 
     # The token table is trained too, since nothing is pretrained here.
-    parameters = stage2_parameters(model, FreezePolicy(freeze_embedding=False))
+    parameters = stage2_parameters(model, FreezePolicy(freeze_embedding=False, only_action_expert=recipe.only_expert))
     module = PolicyLosses(model, options)
 
     def evaluate() -> dict[str, float]:
@@ -129,6 +134,18 @@ def _with_teacher(run: TinyRun) -> TinyRun:
             for split in (run.train, run.validation)
         )
     return replace(run, train=train, validation=validation)
+
+
+def _with_context(run: TinyRun) -> TinyRun:
+    """The run with what the action expert reads of all its starts, each told in one of the ways to say its sentence."""
+    folder, train = run.out / CONTEXT_FOLDER, []
+    with tqdm(desc="language states", unit="start", mininterval=2.0, total=sum(len(source.starts) for source in run.train)) as bar:
+        for number, source in enumerate(run.train):
+            generator = np.random.default_rng([run.recipe.seed, number])
+            ways = [ways_to_say(sentence) for sentence in own_sentences(source)]
+            said = [way[int(generator.integers(len(way)))] for way in ways]
+            train.append(with_context(source, run.model, run.prompts, said, run.bf16, torch.float16, folder, bar.update))
+    return replace(run, train=tuple(train))
 
 
 def _run_stage(
@@ -166,7 +183,7 @@ def _named(init: Path | None) -> str:
     return "" if init is None else str(init.resolve())
 
 
-def _stored_state(out: Path, resume: bool, init: Path | None) -> RunState | None:
+def _stored_state(out: Path, resume: bool, init: Path | None, only_expert: bool) -> RunState | None:
     file = out / STATE_FILE
     if not file.is_file():
         return None
@@ -176,4 +193,6 @@ def _stored_state(out: Path, resume: bool, init: Path | None) -> RunState | None
     begun = stored.facts.get("init", "")
     if begun != _named(init):
         raise UserMistake(f"--resume: expected --init {begun or 'to be left out'}, as the run in {out} began, got {init or 'none'}")
+    if stored.facts.get("recipe", {}).get("only_expert", False) != only_expert:
+        raise UserMistake(f"--resume: expected --only-expert {'to be left out' if only_expert else 'again'}, as the run in {out} began")
     return stored
