@@ -39,7 +39,7 @@ from lawam_ros.nodes.stepped_looks import SteppedLooks
 from lawam_ros.observe.alignment import JOINT_STATES, Aligned, NotAligned, align
 from lawam_ros.observe.image import BadImage
 from lawam_ros.observe.timed_buffer import TimedBuffer
-from lawam_ros.policies.choose import choose_policy, runs_here
+from lawam_ros.policies.choose import choose_policy
 from lawam_ros.policies.provenance import checkpoint_hashes
 
 CHECKPOINT = Parameter(
@@ -88,7 +88,7 @@ class PolicyNode(ManagedNode):
         contract = self._contract = self.contract()
         robot, task = contract.robot, contract.task
         checkpoint = str(self.get_parameter("checkpoint").value) or task.checkpoint
-        self._policy = choose_policy(checkpoint, contract, self._device(checkpoint), str(self.get_parameter("precision").value))
+        self._policy = choose_policy(checkpoint, contract, self._device(), str(self.get_parameter("precision").value))
         self._policy.warm_up()
         names = task.policy.primary_cameras + task.policy.wrist_cameras
         self._lockstep = bool(self.get_parameter("lockstep").value)
@@ -197,15 +197,13 @@ class PolicyNode(ManagedNode):
             self._troubled = troubled
             self._publish_diagnostics()
 
-    def _device(self, checkpoint: str) -> str:
-        wanted = str(self.get_parameter("device").value)
-        if wanted not in ("auto", "cpu", "cuda"):
-            raise UserMistake(f"parameter device: expected auto, cpu or cuda, got {wanted!r}")
-        if not runs_here(checkpoint):
-            return "cpu"
+    def _device(self) -> str:
         import torch
 
         torch.set_num_threads(int(self.get_parameter("torch_threads").value))
+        wanted = str(self.get_parameter("device").value)
+        if wanted not in ("auto", "cpu", "cuda"):
+            raise UserMistake(f"parameter device: expected auto, cpu or cuda, got {wanted!r}")
         if wanted == "cuda" and not torch.cuda.is_available():
             raise EnvironmentLacks("parameter device: cuda was asked for, torch sees none; use device:=cpu or install torch with CUDA")
         return ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted

@@ -42,13 +42,8 @@ def check_checkpoint(text: str) -> None:
     """Refuses what can be refused without loading anything or asking a server. Raises as :func:`find_checkpoint`."""
     if is_remote(text):
         remote_address(text)
-    elif runs_here(text):
+    elif text != HOLD and not text.startswith(RECORDED):
         find_checkpoint(text)
-
-
-def runs_here(text: str) -> bool:
-    """Whether a model in this process makes the chunks; ``hold``, recordings and servers do without torch, which is slow to import."""
-    return text != HOLD and not text.startswith(RECORDED) and not is_remote(text)
 
 
 def choose_policy(checkpoint: str, contract: Contract, device: str, precision: str = AUTO) -> Policy:

@@ -144,18 +144,5 @@ def test_the_executor_loads_neither_torch_nor_opencv() -> None:
     assert child.returncode == 0, child.stderr
 
 
-def test_a_policy_without_a_model_does_not_load_torch() -> None:
-    """torch and transformers take seconds to import; a replay of recorded chunks needs neither."""
-    if importlib.util.find_spec("rclpy") is None:
-        pytest.skip("needs rclpy: run `make setup`, or source a ROS 2 installation")
-    modules = [
-        "nodes.policy",
-        "policies.provenance",
-        *(f"policies.{name}" for name in ("holding", "recorded", "recorded_bag", "remote.remote_policy")),
-    ]
-    child = imports_in_child([f"lawam_ros.{name}" for name in modules], ["torch", "transformers", "mujoco"])
-    assert child.returncode == 0, child.stderr
-
-
 def test_a_forbidden_import_in_a_child_is_noticed() -> None:
     assert imports_in_child(["cv2"], ["cv2"]).returncode != 0

@@ -42,13 +42,6 @@ def test_a_weights_file_is_a_checkpoint_another_file_is_not(tmp_path: Path) -> N
         choose.find_checkpoint(str(tmp_path / "config.yaml"))
 
 
-@pytest.mark.parametrize(
-    ("text", "here"), [("hold", False), ("recorded:/bag", False), ("ws://localhost:1", False), ("tiny_franka", True), ("holding", True)]
-)
-def test_what_makes_chunks_without_a_model_in_this_process(text: str, here: bool) -> None:
-    assert choose.runs_here(text) is here
-
-
 def test_the_hub_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
