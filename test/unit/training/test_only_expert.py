@@ -35,7 +35,7 @@ def losses(out) -> dict[tuple[int, str], float]:
 
 @pytest.fixture(scope="module")
 def toys(tmp_path_factory):
-    """Two datasets of other rates, robots and sentences, so that prompts have two lengths, and a policy of both."""
+    """Two datasets of other rates, robots and numbers of cameras, so that prompts have two lengths, and a policy of both."""
     one_thread()
     root = tmp_path_factory.mktemp("toys")
     write_dataset(root / "ten_hz", fps=10)
